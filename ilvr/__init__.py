@@ -1,0 +1,31 @@
+"""ILVR, iterative latent variable refinement (Choi et al., ICCV 2021), on torch alone."""
+
+from .checkpoint import DiffusionModel, convert, inspect, load
+from .guidance import ConditioningRange, Refinement
+from .image import contact_sheet, load_image, load_mask, to_images
+from .low_pass import LowPassFilter
+from .reference import ItemNoise, NoisedReference
+from .samplers import ddim, ddpm, dpmpp_2m, sample, steps
+from .schedule import NoiseSchedule
+
+__all__ = [
+    "ConditioningRange",
+    "DiffusionModel",
+    "ItemNoise",
+    "LowPassFilter",
+    "NoiseSchedule",
+    "NoisedReference",
+    "Refinement",
+    "contact_sheet",
+    "convert",
+    "ddim",
+    "ddpm",
+    "dpmpp_2m",
+    "inspect",
+    "load",
+    "load_image",
+    "load_mask",
+    "sample",
+    "steps",
+    "to_images",
+]

@@ -1,0 +1,92 @@
+"""The refinement of ILVR: Eq. 8 of the paper, and its form on the predicted image."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .low_pass import LowPassFilter
+from .reference import ItemNoise, NoisedReference
+
+
+@dataclass(frozen=True)
+class ConditioningRange:
+    """The timesteps [end, start] in which a state is refined, Eq. 10.
+
+    In the paper's timesteps whatever the model: 1000 = pure noise, 0 = finished image, which is
+    refined when `end` is 0. Raises ValueError unless 1000 >= start >= end >= 0.
+    """
+
+    start: float = 1000
+    end: float = 0
+
+    def __post_init__(self):
+        if not 1000 >= self.start >= self.end >= 0:
+            raise ValueError(
+                f"The range is {self.start:g} to {self.end:g}; it must run from a start of at most "
+                f"1000 (pure noise) down to an end of at least 0 (finished image)."
+            )
+
+    def __str__(self):
+        return f"{self.start:g}-{self.end:g}"
+
+    def __contains__(self, t: float) -> bool:
+        return self.start >= t >= self.end
+
+
+class Refinement:
+    """Replaces the low frequencies of the state, or of the prediction, by the reference's.
+
+    guide: "state" refines x_t itself, `x + m phi(m (y_t - x))` (Eq. 8); "prediction" refines the
+    predicted clean image, `x0 + strength m phi(m (y - x0))`, for samplers whose state cannot be
+    edited. m is the reference's mask, so that what lies outside it has no influence.
+    strength: in [0, 1]; below 1 with "prediction" only, since a mixture of two states with
+    independent noise has too little of it.
+    released: reproduce the authors' code, which noises the reference to the level just left
+    instead of the level entered, and never refines the finished image.
+    """
+
+    def __init__(
+        self,
+        reference: NoisedReference,
+        low_pass: LowPassFilter,
+        range: ConditioningRange = ConditioningRange(),
+        guide: str = "state",
+        strength: float = 1.0,
+        released: bool = False,
+    ):
+        if guide not in ("state", "prediction"):
+            raise ValueError(f"Unknown guide {guide!r}: choose state or prediction.")
+        if not 0 <= strength <= 1:
+            raise ValueError(f"strength is {strength}; a number from 0 to 1 is needed.")
+        if guide == "state" and strength < 1:
+            raise ValueError(
+                f"strength {strength} would mix independent noises in the state, which loses "
+                f"variance; use guide prediction for a strength below 1."
+            )
+        self.reference, self.low_pass, self.range = reference, low_pass, range
+        self.guide, self.strength, self.released = guide, strength, released
+
+    def state(self, x: Tensor, level, noise: ItemNoise, left=None) -> Tensor:
+        """x (B, C, ...) that enters `level`, refined there; `left` is the level it came from."""
+        if self.guide != "state" or level.t not in self.range:
+            return x
+        if self.released:
+            if level.t <= self.range.end:
+                return x
+            level = left
+        return self._pull(x, self.reference.noised(level, x, noise))
+
+    def prediction(self, x0: Tensor, t: float) -> Tensor:
+        """The predicted image x0 (B, C, ...) of a step that enters timestep t, refined."""
+        if self.guide != "prediction" or t not in self.range or not self.strength:
+            return x0
+        return self._pull(x0, self.reference.clean(x0), self.strength)
+
+    def _pull(self, x, target, strength=1.0):
+        mask = self.reference.mask_for(x)
+        pull = target - x.float()
+        if mask is None:
+            pull = self.low_pass(pull)
+        else:
+            pull = mask * self.low_pass(mask * pull)
+        return (x + strength * pull).to(x.dtype)

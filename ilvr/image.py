@@ -1,0 +1,141 @@
+"""Pictures: files <-> tensors in [-1, 1], masks, contact sheets."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin
+from torch import Tensor
+
+MAX_PIXELS = 100_000_000
+
+
+def open_image(path: str | Path) -> Image.Image:
+    """An upright RGB picture of any readable file: grey, 16-bit, CMYK and alpha (over white) too.
+
+    Raises ValueError for a file that is missing, no picture, damaged, or over 100 megapixels.
+    """
+    image = _open(path)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _open(path) -> Image.Image:
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such picture.")
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(
+                    f"{path} has {image.width} x {image.height} pixels; make it smaller than "
+                    f"{MAX_PIXELS // 10**6} megapixels."
+                )
+            image.load()
+            return _eight_bit(ImageOps.exif_transpose(image))
+    except Image.DecompressionBombError:
+        raise ValueError(
+            f"{path} has too many pixels; make it smaller than {MAX_PIXELS // 10**6} megapixels."
+        ) from None
+    except (OSError, SyntaxError):
+        raise ValueError(f"{path} is damaged or no picture that can be read.") from None
+
+
+def _eight_bit(image):
+    if image.mode.startswith("I"):  # 16 bits a pixel
+        return Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
+    return image
+
+
+def load_image(path: str | Path, size: int) -> Tensor:
+    """(1, 3, size, size) in [-1, 1]: the picture, cropped around its centre and resampled."""
+    return to_tensor(fit(open_image(path), size))
+
+
+def load_mask(path: str | Path, size: int, like: str | Path) -> Tensor:
+    """(1, 1, size, size) in [0, 1], white = 1 = follow: the mask of the reference file `like`.
+
+    Raises ValueError unless the mask has the reference's size in pixels.
+    """
+    mask, reference = _open(path), _open(like)
+    if mask.size != reference.size:
+        raise ValueError(
+            f"The mask {path} has {mask.width} x {mask.height} pixels and the reference {like} "
+            f"{reference.width} x {reference.height}; give them one size."
+        )
+    return (to_tensor(fit(mask.convert("L"), size)) + 1) / 2
+
+
+def fit(image: Image.Image, size: int) -> Image.Image:
+    return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """(1, channels, H, W) in [-1, 1]."""
+    array = np.atleast_3d(np.asarray(image, dtype=np.float32))  # H W C
+    return torch.from_numpy(array / 127.5 - 1).permute(2, 0, 1)[None].contiguous()
+
+
+def to_images(x: Tensor) -> list[Image.Image]:
+    """Pictures of (B, 3, H, W) in [-1, 1]; what lies outside is clamped."""
+    array = ((x.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    return [Image.fromarray(picture) for picture in array]
+
+
+def save_png(image: Image.Image, path: Path, parameters: dict):
+    """Writes the picture, whole or not at all, with its parameters as JSON in its text."""
+    info = PngImagePlugin.PngInfo()
+    info.add_text("ilvr", json.dumps(parameters))
+    partial = path.with_name(path.name + ".partial")
+    try:
+        image.save(partial, "PNG", pnginfo=info)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_parameters(path: str | Path) -> dict | None:
+    """The parameters that `save_png` left in a file; None where there are none."""
+    try:
+        with Image.open(path) as image:
+            return json.loads(image.info["ilvr"])
+    except (OSError, KeyError, ValueError):
+        return None
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[Image.Image | None]],
+    columns: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    title: str = "",
+    cell: int = 128,
+) -> Image.Image:
+    """One labelled picture of all: a label over each column and before each row, a title above.
+
+    Pictures are shown `cell` pixels wide, small ones enlarged by bicubic resampling.
+    """
+    font, gap, line = ImageFont.load_default(13), 4, 20
+    left = max((int(font.getlength(label)) for label in labels), default=0) + 2 * gap
+    top = gap + line * (bool(title) + bool(columns))
+    width = left + max(len(row) for row in rows) * (cell + gap)
+    width = max(width, int(font.getlength(title)) + 2 * gap)
+    sheet = Image.new("RGB", (width, top + len(rows) * (cell + gap)), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.text((gap, gap), title, "black", font)
+    for i, name in enumerate(columns):
+        centre = left + i * (cell + gap) + cell // 2
+        draw.text((centre, top - line + 2), name, "black", font, anchor="ma")
+    for j, row in enumerate(rows):
+        y = top + j * (cell + gap)
+        if j < len(labels):
+            draw.text((left - gap, y + cell // 2), labels[j], "black", font, anchor="rm")
+        for i, image in enumerate(row):
+            if image is not None:
+                shown = image.resize((cell, cell), Image.Resampling.BICUBIC)
+                sheet.paste(shown, (left + i * (cell + gap), y))
+    return sheet

@@ -1,0 +1,83 @@
+"""The reference picture y and its noised states y_t."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+STREAMS = ("start", "sampler", "reference")
+
+
+class ItemNoise:
+    """Standard normal noise that depends on (seed, stream, timestep) of each item alone.
+
+    seeds: one integer >= 0 an item. The same level gives the same noise, an item's noise does not
+    depend on its batch or device, and the global generator is never touched.
+    """
+
+    def __init__(self, seeds: Sequence[int]):
+        self.seeds = list(seeds)
+
+    def draw(self, stream: str, t: float, like: Tensor) -> Tensor:
+        """(B, ...) fp32 noise of `like`'s shape and device; stream: start, sampler or reference."""
+        if len(self.seeds) != len(like):
+            raise ValueError(f"{len(self.seeds)} seeds were given for a batch of {len(like)}.")
+        key = (STREAMS.index(stream), round(t * 1000))
+        items = [_normal((seed, *key), like.shape[1:]) for seed in self.seeds]
+        return torch.stack(items).to(like.device)
+
+
+def _normal(key, shape):
+    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+class NoisedReference:
+    """The clean reference y and how its noise is drawn: y_t ~ q(y_t | y), Eq. 3.
+
+    image: (B, C, ...) in the model's own space ([-1, 1] pixels or latents); cycled to the batch.
+    noise: "fresh" at every level, as in the paper, or "fixed" once for all levels.
+    mask: (1 or B, 1 or C, ...) in [0, 1], 1 = follow the reference; cycled to the batch.
+    seed: of the reference's noise, item i taking seed + i; None takes the sampler's noise source.
+    Raises ValueError for an unknown noise and for a mask whose size is not the image's.
+    """
+
+    def __init__(self, image: Tensor, noise: str = "fresh", mask: Tensor | None = None, seed=None):
+        if noise not in ("fresh", "fixed"):
+            raise ValueError(f"Unknown reference noise {noise!r}: choose fresh or fixed.")
+        if mask is not None and mask.shape[2:] != image.shape[2:]:
+            raise ValueError(
+                f"The mask is {_size(mask)} and the reference {_size(image)}; give them one size."
+            )
+        self.image, self.noise, self.mask, self.seed = image, noise, mask, seed
+
+    def clean(self, like: Tensor) -> Tensor:
+        """y in fp32, cycled to `like`'s batch; ValueError unless the other axes agree."""
+        if self.image.shape[1:] != like.shape[1:]:
+            raise ValueError(
+                f"The reference has shape {tuple(self.image.shape)} and the state "
+                f"{tuple(like.shape)}; all axes but the batch must agree."
+            )
+        return _cycle(self.image, like)
+
+    def noised(self, level, like: Tensor, noise: ItemNoise) -> Tensor:
+        """y_t at `level`, which has a timestep `t` and noises by `level.noised(clean, eps)`."""
+        y = self.clean(like)
+        if level.t == 0:
+            return y
+        if self.seed is not None:
+            noise = ItemNoise(range(self.seed, self.seed + len(like)))
+        return level.noised(y, noise.draw("reference", 0 if self.noise == "fixed" else level.t, y))
+
+    def mask_for(self, like: Tensor) -> Tensor | None:
+        return None if self.mask is None else _cycle(self.mask, like)
+
+
+def _cycle(items, like):
+    index = torch.arange(len(like)) % len(items)
+    return items[index.to(items.device)].to(like.device, torch.float32)
+
+
+def _size(x):
+    return " x ".join(str(n) for n in x.shape[2:])

@@ -1,0 +1,204 @@
+"""Samplers: each takes a denoiser `(x, t) -> noise prediction` and yields a `Step` per step.
+
+x is (B, C, H, W), t the paper's timestep (1000 = pure noise). The prediction has C channels, or 2C
+where the variance is learned too. A caller stops a sampler by no longer asking for steps.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .checkpoint import DiffusionModel
+from .guidance import Refinement
+from .reference import ItemNoise
+from .schedule import CLEAN, Level, NoiseSchedule
+
+Denoiser = Callable[[Tensor, float], Tensor]
+DEFAULT_STEPS = {"dpmpp_2m": 20, "ddim": 50, "ddpm": 250}
+
+
+@dataclass(frozen=True)
+class Step:
+    """After `index` of `total` steps: the state x at `level`, and the image x0 predicted."""
+
+    index: int
+    total: int
+    level: Level
+    x: Tensor
+    x0: Tensor
+
+
+def ddpm(
+    denoiser: Denoiser,
+    x: Tensor,
+    schedule: NoiseSchedule,
+    noise: ItemNoise,
+    refinement: Refinement | None = None,
+    *,
+    variance: str | None = None,
+    clip: bool = True,
+) -> Iterator[Step]:
+    """Ancestral sampling, Eq. 5 (Ho et al. 2020), the paper's sampler.
+
+    variance: "small" (of the posterior), "large" (beta_t) or "learned" (interpolated between them
+    by the network, Nichol and Dhariwal 2021); None takes the learned one where there is one.
+    clip: clamp the predicted image to [-1, 1]. Raises ValueError for a variance that is not there.
+    """
+    levels = [CLEAN, *schedule.levels]
+    total = len(schedule)
+    for i in range(total, 0, -1):
+        left, entered = levels[i], levels[i - 1]
+        eps, learned = _split(denoiser(x, left.t), x)
+        x0 = _predict(x, eps, left, entered, refinement, clip)
+        beta, abar, previous = schedule.betas[i - 1], left.signal**2, entered.signal**2
+        mean = (beta * entered.signal * x0 + math.sqrt(1 - beta) * (1 - previous) * x) / (1 - abar)
+        if i > 1:
+            log_small = math.log(beta * (1 - previous) / (1 - abar))
+            log_variance = _log_variance(variance, log_small, math.log(beta), learned)
+            mean = mean + torch.exp(0.5 * log_variance) * noise.draw("sampler", entered.t, x)
+        x = _refine(mean, entered, left, noise, refinement)
+        yield Step(total - i + 1, total, entered, x, x0)
+
+
+def ddim(
+    denoiser: Denoiser,
+    x: Tensor,
+    levels: list[Level],
+    noise: ItemNoise,
+    refinement: Refinement | None = None,
+    *,
+    eta: float = 0.0,
+    clip: bool = True,
+) -> Iterator[Step]:
+    """Song et al. 2021, Eq. 12: eta 0 is deterministic, 1 has the variance of ddpm.
+
+    levels: from the noisiest down to the clean one, as `NoiseSchedule.descending` gives.
+    """
+    for i, (left, entered) in enumerate(itertools.pairwise(levels), 1):
+        eps, _ = _split(denoiser(x, left.t), x)
+        x0 = _predict(x, eps, left, entered, refinement, clip)
+        eps = (x - left.signal * x0) / left.noise
+        kept = 1 - (left.signal / entered.signal) ** 2
+        sigma = eta * entered.noise / left.noise * math.sqrt(kept)
+        x = entered.signal * x0 + math.sqrt(entered.noise**2 - sigma**2) * eps
+        if sigma > 0:
+            x = x + sigma * noise.draw("sampler", entered.t, x)
+        x = _refine(x, entered, left, noise, refinement)
+        yield Step(i, len(levels) - 1, entered, x, x0)
+
+
+def dpmpp_2m(
+    denoiser: Denoiser,
+    x: Tensor,
+    levels: list[Level],
+    noise: ItemNoise,
+    refinement: Refinement | None = None,
+    *,
+    clip: bool = True,
+) -> Iterator[Step]:
+    """DPM-Solver++(2M) (Lu et al. 2022, Algorithm 2): deterministic, second order, few steps.
+
+    levels: from the noisiest down to the clean one, as `NoiseSchedule.karras` gives.
+    """
+    old_x0, old_h = None, 1.0
+    for i, (left, entered) in enumerate(itertools.pairwise(levels), 1):
+        eps, _ = _split(denoiser(x, left.t), x)
+        x0 = _predict(x, eps, left, entered, refinement, clip)
+        h = math.log(left.sigma / entered.sigma) if entered.noise else math.inf
+        d = x0
+        if old_x0 is not None and entered.noise:
+            d = x0 + (x0 - old_x0) * h / (2 * old_h)
+        x = entered.noise / left.noise * x - entered.signal * math.expm1(-h) * d
+        old_x0, old_h = x0, h
+        x = _refine(x, entered, left, noise, refinement)
+        yield Step(i, len(levels) - 1, entered, x, x0)
+
+
+def steps(
+    model: DiffusionModel,
+    seeds: Sequence[int],
+    refinement: Refinement | None = None,
+    *,
+    sampler: str = "dpmpp_2m",
+    steps: int | None = None,
+    respacing: int | str | None = None,
+    spacing: str = "karras",
+    variance: str | None = None,
+    eta: float = 0.0,
+    clip: bool = True,
+    label: int | None = None,
+) -> Iterator[Step]:
+    """The steps of one sampler on a `DiffusionModel`, one image a seed, from pure noise.
+
+    sampler: dpmpp_2m, ddim or ddpm. steps: their number, of the sampler's default where None.
+    respacing: the levels instead, in guided-diffusion's notation (`NoiseSchedule.respaced`).
+    spacing: of dpmpp_2m's steps, "karras" or "uniform" in timesteps. variance: of ddpm. eta: of
+    ddim. clip: clamp predicted images to [-1, 1]. label: class of a conditional model.
+    Raises ValueError, before the first step, for settings that do not fit.
+    """
+    if sampler not in DEFAULT_STEPS:
+        raise ValueError(f"Unknown sampler {sampler!r}: choose one of {', '.join(DEFAULT_STEPS)}.")
+    if spacing not in ("karras", "uniform"):
+        raise ValueError(f"Unknown spacing {spacing!r}: choose karras or uniform.")
+    if steps is not None and respacing is not None:
+        raise ValueError("Both steps and respacing were given; give one of them.")
+    if steps is None:
+        steps = min(DEFAULT_STEPS[sampler], len(model.schedule))
+    denoiser = model.denoiser(label)
+    noise = ItemNoise(seeds)
+    size = model.configuration.image_size
+    blank = torch.empty(len(noise.seeds), model.configuration.in_channels, size, size)
+    x = noise.draw("start", 1000, blank).to(model.device)
+    if sampler == "dpmpp_2m" and spacing == "karras" and respacing is None:
+        levels = model.schedule.karras(steps)
+        return dpmpp_2m(denoiser, x, levels, noise, refinement, clip=clip)
+    schedule = model.schedule.respaced(steps if respacing is None else respacing)
+    if sampler == "ddpm":
+        return ddpm(denoiser, x, schedule, noise, refinement, variance=variance, clip=clip)
+    if sampler == "ddim":
+        return ddim(denoiser, x, schedule.descending, noise, refinement, eta=eta, clip=clip)
+    return dpmpp_2m(denoiser, x, schedule.descending, noise, refinement, clip=clip)
+
+
+def sample(
+    model: DiffusionModel, seeds: Sequence[int], refinement: Refinement | None = None, **settings
+) -> Tensor:
+    """Finished images (B, C, H, W) in about [-1, 1], one a seed; settings are those of `steps`."""
+    for step in steps(model, seeds, refinement, **settings):
+        pass
+    return step.x
+
+
+def _split(output, x):
+    """The network's output as (eps, learned variance in [-1, 1] or None)."""
+    channels = x.shape[1]
+    if output.shape[1] == 2 * channels:
+        return output.split(channels, dim=1)
+    return output, None
+
+
+def _predict(x, eps, left, entered, refinement, clip):
+    x0 = (x - left.noise * eps) / left.signal
+    if clip:
+        x0 = x0.clamp(-1, 1)
+    return refinement.prediction(x0, entered.t) if refinement else x0
+
+
+def _refine(x, entered, left, noise, refinement):
+    return refinement.state(x, entered, noise, left) if refinement else x
+
+
+def _log_variance(variance, log_small, log_large, learned):
+    if variance is None:
+        variance = "small" if learned is None else "learned"
+    if variance == "learned":
+        if learned is None:
+            raise ValueError("This model has no learned variance; choose variance small or large.")
+        return log_small + (learned + 1) / 2 * (log_large - log_small)
+    if variance not in ("small", "large"):
+        raise ValueError(f"Unknown variance {variance!r}: choose small, large or learned.")
+    return torch.tensor(log_small if variance == "small" else log_large)

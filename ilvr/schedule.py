@@ -1,0 +1,145 @@
+"""Noise schedules: q(x_t | x_0) = N(sqrt(abar_t) x_0, (1 - abar_t) I), Eq. 1-3 of the paper."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Level:
+    """A noise level: the paper's timestep `t` (1000 = pure noise, 0 = finished image) and
+    x_t = signal * x_0 + noise * eps."""
+
+    t: float
+    signal: float
+    noise: float
+
+    @property
+    def sigma(self) -> float:
+        """Noise-to-signal ratio, the variance-exploding sigma."""
+        return self.noise / self.signal
+
+    def noised(self, clean, eps):
+        """A sample of q(x_t | x_0 = clean), Eq. 3; any shape."""
+        return self.signal * clean + self.noise * eps
+
+
+CLEAN = Level(0.0, 1.0, 0.0)
+
+
+class NoiseSchedule:
+    """A table of noise levels, from the cleanest to the noisiest.
+
+    betas: (T,) variances in (0, 1]. timesteps: (T,) their indices in the schedule the model was
+    trained with, whose length is `length`; both are the table itself unless it was respaced.
+    """
+
+    def __init__(self, betas, timesteps=None, length: int | None = None):
+        self.betas = np.asarray(betas, dtype=np.float64)
+        if self.betas.ndim != 1 or not ((self.betas > 0) & (self.betas <= 1)).all():
+            raise ValueError("betas must be a list of numbers in (0, 1].")
+        self.timesteps = np.arange(len(self.betas)) if timesteps is None else np.asarray(timesteps)
+        self.length = length or len(self.betas)
+        self.abar = np.cumprod(1 - self.betas)
+        self.levels = [
+            Level((index + 1) * 1000 / self.length, math.sqrt(abar), math.sqrt(1 - abar))
+            for index, abar in zip(self.timesteps.tolist(), self.abar.tolist(), strict=True)
+        ]
+
+    def __len__(self):
+        return len(self.betas)
+
+    @classmethod
+    def linear(cls, length: int = 1000) -> "NoiseSchedule":
+        """Betas from 1e-4 to 0.02 at T = 1000, scaled to other lengths (Ho et al. 2020)."""
+        scale = 1000 / length
+        return cls(np.linspace(scale * 1e-4, scale * 0.02, length))
+
+    @classmethod
+    def cosine(cls, length: int = 1000) -> "NoiseSchedule":
+        """abar = cos^2((t + 0.008) / 1.008 * pi / 2), betas at most 0.999 (Nichol et al. 2021)."""
+        t = np.arange(length + 1) / length
+        abar = np.cos((t + 0.008) / 1.008 * np.pi / 2) ** 2
+        return cls(np.minimum(1 - abar[1:] / abar[:-1], 0.999))
+
+    @classmethod
+    def named(cls, name: str, length: int = 1000) -> "NoiseSchedule":
+        if name not in ("linear", "cosine"):
+            raise ValueError(f"Unknown noise schedule {name!r}: choose linear or cosine.")
+        return getattr(cls, name)(length)
+
+    def respaced(self, spacing: int | str | Iterable[int]) -> "NoiseSchedule":
+        """The subsequence of levels that guided-diffusion's timestep_respacing names.
+
+        spacing: a count; "ddimN" for N levels at one integer stride; or counts for equal sections
+        of the table, cleanest first, as a list or "a,b,c". Raises ValueError if it does not fit.
+        """
+        kept = spaced_timesteps(len(self), spacing)
+        abar = self.abar[kept]
+        betas = 1 - abar / np.concatenate([[1.0], abar[:-1]])
+        return NoiseSchedule(betas, self.timesteps[kept], self.length)
+
+    @property
+    def descending(self) -> list[Level]:
+        """All levels from the noisiest down, then the clean one: what the samplers run through."""
+        return [*reversed(self.levels), CLEAN]
+
+    def karras(self, steps: int, rho: float = 7.0) -> list[Level]:
+        """`steps` levels equidistant in sigma ** (1 / rho), then the clean one (Karras et al.)."""
+        if not 1 <= steps <= len(self):
+            raise ValueError(
+                f"{steps} steps were asked for; this schedule takes from 1 to {len(self)}."
+            )
+        ends = [self.levels[-1].sigma ** (1 / rho), self.levels[0].sigma ** (1 / rho)]
+        log_sigmas = rho * np.log(np.linspace(ends[0], ends[1], steps))
+        table = np.log([level.sigma for level in self.levels])
+        return [self._at(i) for i in np.interp(log_sigmas, table, np.arange(len(self)))] + [CLEAN]
+
+    def _at(self, index: float) -> Level:
+        """The level at a fractional index: timestep and log sigma interpolated."""
+        table = np.arange(len(self))
+        t = np.interp(index, table, [level.t for level in self.levels])
+        sigma = np.exp(np.interp(index, table, np.log([level.sigma for level in self.levels])))
+        signal = 1 / math.sqrt(1 + sigma**2)
+        return Level(float(t), signal, float(sigma) * signal)
+
+
+def spaced_timesteps(length: int, spacing: int | str | Iterable[int]) -> list[int]:
+    """The indices, ascending, that `NoiseSchedule.respaced` keeps of a table of `length`."""
+    if isinstance(spacing, str) and spacing.startswith("ddim"):
+        count = _counts(spacing[4:], spacing)[0]
+        for stride in range(1, length + 1):
+            if len(range(0, length, stride)) == count:
+                return list(range(0, length, stride))
+        raise ValueError(f"Respacing {spacing!r}: no whole stride gives {count} of {length} steps.")
+    counts = _counts(spacing, spacing)
+    size, extra = divmod(length, len(counts))
+    kept: list[int] = []
+    start = 0
+    for i, count in enumerate(counts):
+        section = size + (i < extra)
+        if not 1 <= count <= section:
+            raise ValueError(
+                f"Respacing {spacing!r}: {count} steps do not fit a section of {section}; "
+                f"each section takes from 1 to its length."
+            )
+        stride = (section - 1) / max(count - 1, 1)
+        position = 0.0
+        for _ in range(count):
+            kept.append(start + round(position))
+            position += stride
+        start += section
+    return kept
+
+
+def _counts(text, spacing) -> list[int]:
+    try:
+        if isinstance(text, int):
+            return [text]
+        return [int(part) for part in (text.split(",") if isinstance(text, str) else text)]
+    except ValueError:
+        raise ValueError(
+            f"Respacing {spacing!r} is none of: a count, ddimN, a list of counts a,b,c."
+        ) from None
