@@ -7,6 +7,8 @@ from torch import Tensor
 from .low_pass import LowPassFilter
 from .reference import ItemNoise, NoisedReference
 
+LOG_SIGMA_SPAN = 9.0
+
 
 @dataclass(frozen=True)
 class ConditioningRange:
@@ -37,10 +39,12 @@ class Refinement:
     """Replaces the low frequencies of the state, or of the prediction, by the reference's.
 
     guide: "state" refines x_t itself, `x + m phi(m (y_t - x))` (Eq. 8); "prediction" refines the
-    predicted clean image, `x0 + strength m phi(m (y - x0))`, for samplers whose state cannot be
-    edited. m is the reference's mask, so that what lies outside it has no influence.
-    strength: in [0, 1]; below 1 with "prediction" only, since a mixture of two states with
-    independent noise has too little of it.
+    predicted clean image, `x0 + w m phi(m (y - x0))`, for samplers whose state cannot be edited.
+    m is the reference's mask: what lies outside it has no influence.
+    strength: in [0, 1], about the share of the difference in low frequencies that is gone in the
+    finished image; below 1 with "prediction" only, since a mixture of two states with independent
+    noise has too little of it. w = 1 - (1 - strength)^(1 / 9) at every step: such a pull leaves
+    exp(-w d(log sigma)) of the difference, and about 9 units of log sigma decide an image.
     released: reproduce the authors' code, which noises the reference to the level just left
     instead of the level entered, and never refines the finished image.
     """
@@ -80,13 +84,14 @@ class Refinement:
         """The predicted image x0 (B, C, ...) of a step that enters timestep t, refined."""
         if self.guide != "prediction" or t not in self.range or not self.strength:
             return x0
-        return self._pull(x0, self.reference.clean(x0), self.strength)
+        weight = 1 - (1 - self.strength) ** (1 / LOG_SIGMA_SPAN)
+        return self._pull(x0, self.reference.clean(x0), weight)
 
-    def _pull(self, x, target, strength=1.0):
+    def _pull(self, x, target, weight=1.0):
         mask = self.reference.mask_for(x)
         pull = target - x.float()
         if mask is None:
             pull = self.low_pass(pull)
         else:
             pull = mask * self.low_pass(mask * pull)
-        return (x + strength * pull).to(x.dtype)
+        return (x + weight * pull).to(x.dtype)

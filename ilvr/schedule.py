@@ -114,7 +114,7 @@ def spaced_timesteps(length: int, spacing: int | str | Iterable[int]) -> list[in
             if len(range(0, length, stride)) == count:
                 return list(range(0, length, stride))
         raise ValueError(f"Respacing {spacing!r}: no whole stride gives {count} of {length} steps.")
-    counts = _counts(spacing, spacing)
+    counts = _counts(spacing, spacing) or [0]
     size, extra = divmod(length, len(counts))
     kept: list[int] = []
     start = 0
@@ -125,11 +125,11 @@ def spaced_timesteps(length: int, spacing: int | str | Iterable[int]) -> list[in
                 f"Respacing {spacing!r}: {count} steps do not fit a section of {section}; "
                 f"each section takes from 1 to its length."
             )
-        stride = (section - 1) / max(count - 1, 1)
+        gap = (section - 1) / max(count - 1, 1)
         position = 0.0
         for _ in range(count):
             kept.append(start + round(position))
-            position += stride
+            position += gap
         start += section
     return kept
 

@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 import torch
 
-from ilvr.checkpoint import Configuration
+from ilvr.checkpoint import Configuration, DiffusionModel, Recognised
 
 
 def weights(shapes):
@@ -45,3 +45,10 @@ CONFIGURATIONS = {
     "half_width": _tiny(64, (0.5, 1, 1), 1, (4,), num_head_channels=32),
     "fixed_variance": _tiny(32, (1, 2), 1, (1,), learn_sigma=False, num_head_channels=32),
 }
+
+
+def model(configuration):
+    network = configuration.network()
+    network.load_state_dict(state_dict(configuration))
+    network.eval().requires_grad_(False)
+    return DiffusionModel(network, Recognised(configuration, {}, None))
