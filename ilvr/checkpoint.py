@@ -24,6 +24,8 @@ from .unet import UNet
 
 BUNDLED = Path(__file__).parent / "assets" / "landscapes-64.safetensors"
 PROBE = "time_embed.0.weight"  # every ADM state dict has it, behind its prefix
+# What torch says of a pickle that wants more than weights.
+CODE_IN_PICKLE = r"(?i)unsupported (global|class)|call reduce for unrecognized|blocked module"
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,7 @@ def load(
     recognised = recognise(state, metadata, overrides, path)
     network = recognised.configuration.network(device="meta")
     for name in list(state):
-        weight = state[name].to(device, dtype)
+        weight = state[name].to(device, dtype, copy=True)  # aligned, and free of the file
         if not weight.isfinite().all():
             raise ValueError(f"{path}: {name} has values that are not finite; the file is damaged.")
         state[name] = weight
@@ -268,7 +270,7 @@ def _read_pickle(path):
         mmap = zipfile.is_zipfile(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap), {}
     except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "weights_only" in str(error).lower():
+        if re.search(CODE_IN_PICKLE, str(error)):
             raise ValueError(
                 f"{path} holds Python objects besides weights, which could run code, and was not "
                 f"opened; get it as .safetensors."

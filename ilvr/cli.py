@@ -3,6 +3,7 @@
 import argparse
 import itertools
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -35,6 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"ilvr: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("ilvr: stopped; the pictures finished so far are kept.", file=sys.stderr)
         return 2

@@ -61,6 +61,8 @@ class UNet(nn.Module):
 
         def attend(channels):
             heads = channels // num_head_channels if num_head_channels else num_heads
+            if not heads or channels % heads:
+                raise ValueError(f"{channels} channels do not divide into heads of equal size")
             return [AttentionBlock(channels, heads, new_attention_order, operations, layer)]
 
         def down(channels):
