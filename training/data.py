@@ -1,0 +1,65 @@
+"""Training pictures as one (count, size, size, 3) uint8 array: our renders, or a folder's."""
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from tqdm import tqdm
+
+from training.render import render
+
+
+def renders(path: Path, count: int, size: int) -> np.ndarray:
+    """Seeds 0 to count - 1, drawn once into the file `path` and mapped from there after that."""
+    if path.exists():
+        pictures = np.load(path, mmap_mode="r")
+        if pictures.shape == (count, size, size, 3):
+            return pictures
+    part = path.with_suffix(".part")
+    pictures = np.lib.format.open_memmap(part, "w+", np.uint8, (count, size, size, 3))
+    with ProcessPoolExecutor() as pool:
+        drawn = pool.map(partial(render, size=size), range(count), chunksize=64)
+        for i, picture in enumerate(tqdm(drawn, "Drawing landscapes", count)):
+            pictures[i] = picture
+    pictures.flush()
+    os.replace(part, path)
+    return np.load(path, mmap_mode="r")
+
+
+def folder(path: Path, size: int) -> np.ndarray:
+    """Every picture under `path`, its centre square reduced to `size`; unreadable ones are named.
+
+    Raises ValueError if none is readable.
+    """
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in extensions())
+    pictures = [read(file, size) for file in tqdm(files, f"Reading {path}")]
+    pictures = [picture for picture in pictures if picture is not None]
+    if not pictures:
+        raise ValueError(f"{path} holds no readable picture: give a folder with PNG or JPEG files.")
+    return np.stack(pictures)
+
+
+def extensions() -> set[str]:
+    return {suffix for suffix in Image.registered_extensions() if suffix != ".pdf"}
+
+
+def read(file: Path, size: int) -> np.ndarray | None:
+    try:
+        with Image.open(file) as image:
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        tqdm.write(f"Skipped {file}: {error}")
+        return None
+    return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.LANCZOS))
+
+
+def batch(pictures: np.ndarray, count: int, rng: np.random.Generator) -> torch.Tensor:
+    """(count, 3, size, size) in [-1, 1]: random pictures, half of them flipped sideways."""
+    chosen = pictures[np.sort(rng.integers(len(pictures), size=count))]
+    flip = rng.random(count) < 0.5
+    chosen = np.where(flip[:, None, None, None], chosen[:, :, ::-1], chosen)
+    return torch.from_numpy(chosen).permute(0, 3, 1, 2).float().contiguous() / 127.5 - 1

@@ -1,0 +1,299 @@
+"""Trains an ADM U-Net on landscapes or on a folder of pictures: `python -m training.train`.
+
+Stop it with Ctrl-C; the same command goes on from there.
+"""
+
+import argparse
+import copy
+import csv
+import json
+import math
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from tqdm import tqdm
+
+from ilvr.samplers import ddim
+from ilvr.schedule import NoiseSchedule
+from ilvr.unet import UNet
+from training import data
+from training.loss import Posterior, bound, colour, importance, sample_steps, simple, varied
+from training.mean_colour import add_mean_colour
+from training.render import contact_sheet
+from training.widen import copy_weights
+
+CHANNEL_MULT = (2, 1, 2, 4)  # 32 channels at full size would be normalised one by one, colour lost
+WARM_UP = 200  # optimiser steps
+QUARTERS = 4  # of the timesteps, in the loss curve
+
+
+@dataclass
+class Run:
+    """Everything that a resumed run must find as it was left."""
+
+    model: UNet
+    ema: UNet
+    optimiser: torch.optim.Optimizer
+    seen: int = 0  # images
+    steps: int = 0
+    seconds: float = 0.0
+
+    def done(self, args) -> float:
+        """Share of the budget, in hours or else in images, that is used up."""
+        if args.hours:
+            return min(self.seconds / (3600 * args.hours), 1)
+        return min(self.seen / args.images_total, 1)
+
+    def progress(self, args) -> tqdm:
+        """A bar over the same budget, at this point of it."""
+        if args.hours:
+            return tqdm(total=int(3600 * args.hours), initial=int(self.seconds), unit="s")
+        return tqdm(total=args.images_total, initial=self.seen, unit="img")
+
+    def state(self):
+        parts = {name: getattr(self, name).state_dict() for name in ("model", "ema", "optimiser")}
+        return {**parts, "seen": self.seen, "steps": self.steps, "seconds": self.seconds}
+
+    def load_state(self, state):
+        for name in ("model", "ema", "optimiser"):
+            getattr(self, name).load_state_dict(state[name])
+        self.seen, self.steps, self.seconds = state["seen"], state["steps"], state["seconds"]
+
+
+def main():
+    args = parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if args.images:
+        pictures = data.folder(args.images, args.size)
+    else:
+        pictures = data.renders(args.out / "renders.npy", args.renders, args.size)
+    run = start(args, pictures, device)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        train(run, pictures, args, device)
+    except KeyboardInterrupt:
+        print(f"Stopped after {run.seen} images; the same command goes on from there.")
+    save(run, args)
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--name", default="landscapes", help="folder in training/runs/")
+    parser.add_argument("--images", type=Path, help="folder of pictures; default: our renders")
+    parser.add_argument("--renders", type=int, default=24000, help="how many to draw")
+    parser.add_argument("--size", type=int, default=64, help="a multiple of 8")
+    parser.add_argument("--init", type=Path, help="weights (.safetensors) to start from")
+    parser.add_argument(
+        "--mean-colour", action="store_true", help="give the weights a path for the mean colour"
+    )
+    parser.add_argument("--images-total", type=int, default=150_000, help="images to train on")
+    parser.add_argument("--hours", type=float, help="train that long instead, pauses not counted")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--lr", type=float, default=5e-4, help="peak learning rate")
+    parser.add_argument("--lr-floor", type=float, default=0.02, help="share of it at the end")
+    parser.add_argument("--ema", type=float, default=0.999, help="decay per step")
+    parser.add_argument(
+        "--high-noise", type=float, default=0.0, help="share of steps drawn from the noisier half"
+    )
+    parser.add_argument(
+        "--weight-power", type=float, default=0.0, help="loss weight (1 / SNR) ** power, if over 1"
+    )
+    parser.add_argument(
+        "--colour-weight", type=float, default=0.0, help="of the mean colour's error in the loss"
+    )
+    parser.add_argument(
+        "--jitter", type=float, default=0.1, help="standard deviation of the noise's amplitude"
+    )
+    parser.add_argument("--save-every", type=float, default=3, help="minutes")
+    parser.add_argument("--sample-every", type=float, default=10, help="minutes")
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    args = parser.parse_args()
+    args.out = Path(__file__).parent / "runs" / args.name
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    return args
+
+
+def config(size: int) -> dict:
+    """The network under guided-diffusion's names, as stored with the weights."""
+    return {
+        "image_size": size,
+        "model_channels": 32,
+        "channel_mult": list(CHANNEL_MULT),
+        "num_res_blocks": 1,
+        "attention_resolutions": [size // 8],
+        "num_head_channels": 32,
+        "use_scale_shift_norm": True,
+        "resblock_updown": True,
+        "learn_sigma": True,
+        "noise_schedule": "linear",
+        "diffusion_steps": 1000,
+    }
+
+
+def start(args, pictures, device) -> Run:
+    """A run as it was left, or a new one from `--init` or from nothing."""
+    model = network()
+    if args.init:
+        copy_weights(model, load_file(args.init))
+    if args.mean_colour:
+        examples = data.batch(pictures, 128, np.random.default_rng(0))
+        add_mean_colour(model, examples, Posterior(NoiseSchedule.linear(), "cpu"))
+    model = model.to(device)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.0)
+    run = Run(model, copy.deepcopy(model).requires_grad_(False), optimiser)
+    if (args.out / "state.pt").exists():
+        run.load_state(torch.load(args.out / "state.pt", map_location=device))
+        print(f"Going on after {run.seen} images.")
+    return run
+
+
+def network() -> UNet:
+    """Every block begins as the identity: the last layer of every residual branch is zero."""
+    model = UNet(
+        model_channels=32,
+        channel_mult=CHANNEL_MULT,
+        num_res_blocks=1,
+        attention=(8,),
+        num_head_channels=32,
+    )
+    for name, parameter in model.named_parameters():
+        if name.startswith("out.2.") or ".out_layers.3." in name or ".proj_out." in name:
+            torch.nn.init.zeros_(parameter)
+    return model
+
+
+def train(run, pictures, args, device):
+    posterior = Posterior(NoiseSchedule.linear(), device)
+    curve = Curve(args.out / "loss.csv")
+    rng = np.random.default_rng(run.seen)
+    torch.manual_seed(run.seen)
+    now = saved = sampled = time.time()
+    with run.progress(args) as progress:
+        while run.done(args) < 1:
+            clean = data.batch(pictures, args.batch, rng).to(device)
+            curve.add(run.seen, *step(run, clean, posterior, args))
+            run.seen += len(clean)
+            before, now = now, time.time()
+            run.seconds += now - before
+            progress.set_postfix(images=run.seen, refresh=False)
+            progress.update(int(run.seconds if args.hours else run.seen) - progress.n)
+            if now - saved > 60 * args.save_every:
+                save(run, args)
+                saved = now
+            if now - sampled > 60 * args.sample_every:
+                save_samples(run, args)
+                sampled = now
+    save_samples(run, args)
+
+
+def step(run, clean, posterior, args):
+    """One optimiser step -> (B,) steps, their (B,) noise errors, the mean bound."""
+    device = clean.device
+    t = sample_steps(len(clean), len(posterior.signal), args.high_noise, device)
+    eps = varied(torch.randn_like(clean), t, args.jitter)
+    noisy = (
+        posterior.signal[t].view(-1, 1, 1, 1) * clean + posterior.noise[t].view(-1, 1, 1, 1) * eps
+    )
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        out = run.model(noisy, t)
+    predicted, v = out.float().chunk(2, dim=1)
+    errors = simple(eps, predicted)
+    bounds = bound(posterior, clean, noisy, predicted, v, t)
+    weights = importance(posterior, t, args.weight_power)
+    weighted = weights * (errors + args.colour_weight * colour(eps, predicted))
+    (weighted + bounds).mean().backward()
+    update(run, args)
+    return t, errors.detach(), bounds.detach().mean()
+
+
+def update(run, args):
+    """AdamW with clipped gradients, then the moving average of the weights."""
+    torch.nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
+    run.optimiser.param_groups[0]["lr"] = args.lr * rate(run, args)
+    run.optimiser.step()
+    run.optimiser.zero_grad()
+    run.steps += 1
+    decay = min(args.ema, run.steps / (run.steps + 10))
+    torch._foreach_lerp_(list(run.ema.parameters()), list(run.model.parameters()), 1 - decay)
+
+
+def rate(run, args) -> float:
+    """Share of the peak learning rate: a linear rise, then half a cosine down to the floor."""
+    cosine = (1 + math.cos(math.pi * run.done(args))) / 2
+    return min((run.steps + 1) / WARM_UP, 1) * (args.lr_floor + (1 - args.lr_floor) * cosine)
+
+
+class Curve:
+    """Means of 200 steps as CSV rows: images seen, L_simple, bound, L_simple by quarter of t."""
+
+    def __init__(self, path: Path, every: int = 200):
+        self.path, self.every = path, every
+        self.rows = []
+        if not path.exists():
+            quarters = [f"quarter{i + 1}" for i in range(QUARTERS)]
+            self._append(["images", "simple", "bound", *quarters])
+
+    def add(self, seen, t, errors, bound):
+        self.rows.append((t * QUARTERS // 1000, errors, bound))
+        if len(self.rows) == self.every:
+            self._append([seen, *self._means()])
+            self.rows = []
+
+    def _means(self):
+        quarter, errors = (torch.cat(parts) for parts in list(zip(*self.rows, strict=True))[:2])
+        bounds = torch.stack([row[2] for row in self.rows])
+        by_quarter = [errors[quarter == i].mean().item() for i in range(QUARTERS)]
+        means = [sum(by_quarter) / QUARTERS, bounds.mean().item(), *by_quarter]
+        return [f"{mean:.6f}" for mean in means]
+
+    def _append(self, row):
+        with open(self.path, "a", newline="") as file:
+            csv.writer(file).writerow(row)
+
+
+def save(run, args):
+    """The averaged weights in fp16 and the state to resume from, each replaced in one go."""
+    weights = {name: tensor.half().contiguous() for name, tensor in run.ema.state_dict().items()}
+    metadata = {"config": json.dumps(config(args.size))}
+    replace(args.out / "ema.safetensors", lambda part: save_file(weights, part, metadata))
+    replace(args.out / "state.pt", lambda part: torch.save(run.state(), part))
+
+
+def replace(path: Path, write):
+    part = path.with_name(path.name + ".part")
+    write(part)
+    os.replace(part, path)
+
+
+def save_samples(run, args):
+    """16 unconditional samples of the averaged model, the same noise every time."""
+    pictures = unconditional(run.ema, 16, args.size)
+    contact_sheet(list(pictures), columns=4).save(args.out / f"samples-{run.seen}.png")
+
+
+@torch.inference_mode()
+def unconditional(model, count, size, steps=50):
+    """(count, size, size, 3) uint8 by deterministic DDIM."""
+    device = next(model.parameters()).device
+
+    def denoiser(x, t):
+        return model(x, torch.full((count,), t - 1, device=device))
+
+    start = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(0))
+    levels = NoiseSchedule.linear().respaced(steps).descending
+    *_, last = ddim(denoiser, start.to(device), levels, noise=None)
+    pixels = ((last.x + 1) * 127.5).round().clamp(0, 255).byte()
+    return pixels.permute(0, 2, 3, 1).cpu().numpy()
+
+
+if __name__ == "__main__":
+    main()
