@@ -138,6 +138,12 @@ class Recognised:
     sources: dict[str, str]
     published: str | None
 
+    @property
+    def assumed(self) -> list[str]:
+        """The values, as `name = value`, that stand in neither the weights, file nor table."""
+        values = asdict(self.configuration)
+        return [f"{name} = {values[name]}" for name in FIELDS if self.sources[name] == "assumed"]
+
     def describe(self) -> str:
         """Lines `name = value  (source)`, the published model's name first."""
         lines = [f"model: {self.published or 'not one of the published layouts'}"]
@@ -197,13 +203,15 @@ def load(
     recognised = recognise(state, metadata, overrides, path)
     network = recognised.configuration.network(device="meta")
     for name in list(state):
-        weight = state[name].to(device, dtype, copy=True)  # aligned, and free of the file
+        weight = state[name]
+        # A copy is aligned and free of the file; with channels last, convolutions are faster.
+        layout = torch.channels_last if weight.ndim == 4 else torch.preserve_format
+        weight = weight.to(device, dtype, copy=True, memory_format=layout)
         if not weight.isfinite().all():
             raise ValueError(f"{path}: {name} has values that are not finite; the file is damaged.")
         state[name] = weight
     network.load_state_dict(state, assign=True)
     network.dtype = dtype
-    network.to(memory_format=torch.channels_last)  # a third faster, also on CPUs
     return DiffusionModel(network.eval().requires_grad_(False), recognised)
 
 

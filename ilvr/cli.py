@@ -162,7 +162,16 @@ class _Run:
 
 def _load(options):
     overrides = _overrides(options)
-    return checkpoint.load(options.model, _device(options.device), DTYPES[options.dtype], overrides)
+    model = checkpoint.load(
+        options.model, _device(options.device), DTYPES[options.dtype], overrides
+    )
+    if assumed := model.recognised.assumed:
+        tqdm.write(
+            f"ilvr: {options.model} is of no published layout; assumed: {', '.join(assumed)}; "
+            f"--set NAME=VALUE overrides.",
+            file=sys.stderr,
+        )
+    return model
 
 
 def _device(name):

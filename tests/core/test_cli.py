@@ -147,11 +147,13 @@ def test_sweep_draws_every_factor_and_range(tmp_path, capsys):
     assert read_parameters(sheet)["range"] == [[1000, 0], [800, 250]]
 
 
-def test_class_labels(tmp_path):
+def test_class_labels(tmp_path, capsys):
     torch.save(state_dict(CONFIGURATIONS["conditional_heads"]), tmp_path / "a.pt")
     options = ["--model", tmp_path / "a.pt", "--set", "image_size=16", "--set", "num_heads=4"]
     options += ["--set", "num_head_channels=null", "--out", tmp_path / "o", "--count", 1, *QUICK]
     assert run("sample", LAKE, *options, "--class-label", 3) == 0
+    said = capsys.readouterr().err
+    assert "of no published layout; assumed: use_new_attention_order = False, " in said
     assert run("sample", LAKE, *options) == 2
     assert run("sample", LAKE, *options, "--class-label", 5) == 2
 
