@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from tqdm import tqdm
 
+from ilvr.image import fit, open_image
 from training.render import render
 
 
@@ -49,12 +50,10 @@ def extensions() -> set[str]:
 
 def read(file: Path, size: int) -> np.ndarray | None:
     try:
-        with Image.open(file) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        tqdm.write(f"Skipped {file}: {error}")
+        return np.asarray(fit(open_image(file), size))
+    except ValueError as error:
+        tqdm.write(f"Skipped: {error}")
         return None
-    return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.LANCZOS))
 
 
 def batch(pictures: np.ndarray, count: int, rng: np.random.Generator) -> torch.Tensor:

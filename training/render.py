@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ilvr import contact_sheet
+
 HELD_OUT = 10_000_000  # training draws seeds 0, 1, ...; held-out pictures start here
 
 
@@ -278,18 +280,6 @@ def to_bytes(canvas) -> np.ndarray:
     return (np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def contact_sheet(pictures, columns: int = 8, gap: int = 2) -> Image.Image:
-    """Equal pictures (h, w, 3) uint8 in rows on black."""
-    height, width = pictures[0].shape[:2]
-    rows = -(-len(pictures) // columns)
-    columns = min(columns, len(pictures))
-    sheet = Image.new("RGB", (columns * (width + gap) - gap, rows * (height + gap) - gap))
-    for i, picture in enumerate(pictures):
-        x, y = i % columns * (width + gap), i // columns * (height + gap)
-        sheet.paste(Image.fromarray(picture), (x, y))
-    return sheet
-
-
 def main():
     parser = argparse.ArgumentParser(description="Draws landscapes onto a contact sheet.")
     parser.add_argument("--count", type=int, default=24)
@@ -298,7 +288,9 @@ def main():
     parser.add_argument("--out", default="sheet.png")
     args = parser.parse_args()
     seeds = range(args.seed, args.seed + args.count)
-    contact_sheet([render(seed, args.size) for seed in seeds]).save(args.out)
+    images = [Image.fromarray(render(seed, args.size)) for seed in seeds]
+    rows = [images[i : i + 8] for i in range(0, len(images), 8)]
+    contact_sheet(rows).save(args.out)
 
 
 if __name__ == "__main__":

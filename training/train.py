@@ -6,29 +6,23 @@ Stop it with Ctrl-C; the same command goes on from there.
 import argparse
 import copy
 import csv
-import json
 import math
 import os
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from ilvr.samplers import ddim
-from ilvr.schedule import NoiseSchedule
+from ilvr import DiffusionModel, NoiseSchedule, checkpoint, contact_sheet, load, sample, to_images
+from ilvr.checkpoint import Configuration, Recognised
 from ilvr.unet import UNet
 from training import data
 from training.loss import Posterior, bound, colour, importance, sample_steps, simple, varied
-from training.mean_colour import add_mean_colour
-from training.render import contact_sheet
-from training.widen import copy_weights
 
-CHANNEL_MULT = (2, 1, 2, 4)  # 32 channels at full size would be normalised one by one, colour lost
 WARM_UP = 200  # optimiser steps
 QUARTERS = 4  # of the timesteps, in the loss curve
 
@@ -45,7 +39,7 @@ class Run:
     seconds: float = 0.0
 
     def done(self, args) -> float:
-        """Share of the budget, in hours or else in images, that is used up."""
+        """The share of the budget, in hours or else in images, that is used up."""
         if args.hours:
             return min(self.seconds / (3600 * args.hours), 1)
         return min(self.seen / args.images_total, 1)
@@ -70,11 +64,14 @@ def main():
     args = parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if args.images:
-        pictures = data.folder(args.images, args.size)
-    else:
-        pictures = data.renders(args.out / "renders.npy", args.renders, args.size)
-    run = start(args, pictures, device)
+    try:
+        run = start(args, device)
+        if args.images:
+            pictures = data.folder(args.images, args.size)
+        else:
+            pictures = data.renders(args.out / "renders.npy", args.renders, args.size)
+    except ValueError as error:
+        raise SystemExit(f"training: {error}") from None
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -91,9 +88,6 @@ def parse_args():
     parser.add_argument("--renders", type=int, default=24000, help="how many to draw")
     parser.add_argument("--size", type=int, default=64, help="a multiple of 8")
     parser.add_argument("--init", type=Path, help="weights (.safetensors) to start from")
-    parser.add_argument(
-        "--mean-colour", action="store_true", help="give the weights a path for the mean colour"
-    )
     parser.add_argument("--images-total", type=int, default=150_000, help="images to train on")
     parser.add_argument("--hours", type=float, help="train that long instead, pauses not counted")
     parser.add_argument("--batch", type=int, default=16)
@@ -122,32 +116,20 @@ def parse_args():
     return args
 
 
-def config(size: int) -> dict:
-    """The network under guided-diffusion's names, as stored with the weights."""
-    return {
-        "image_size": size,
-        "model_channels": 32,
-        "channel_mult": list(CHANNEL_MULT),
-        "num_res_blocks": 1,
-        "attention_resolutions": [size // 8],
-        "num_head_channels": 32,
-        "use_scale_shift_norm": True,
-        "resblock_updown": True,
-        "learn_sigma": True,
-        "noise_schedule": "linear",
-        "diffusion_steps": 1000,
-    }
+def configuration(size: int) -> Configuration:
+    return Configuration(
+        model_channels=32,
+        channel_mult=(2, 1, 2, 4),  # 32 channels at full size would be normalised one by one
+        num_res_blocks=1,
+        attention_rates=(8,),
+        image_size=size,
+        num_head_channels=32,
+    )
 
 
-def start(args, pictures, device) -> Run:
+def start(args, device) -> Run:
     """A run as it was left, or a new one from `--init` or from nothing."""
-    model = network()
-    if args.init:
-        copy_weights(model, load_file(args.init))
-    if args.mean_colour:
-        examples = data.batch(pictures, 128, np.random.default_rng(0))
-        add_mean_colour(model, examples, Posterior(NoiseSchedule.linear(), "cpu"))
-    model = model.to(device)
+    model = network(args).to(device)
     optimiser = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.0)
     run = Run(model, copy.deepcopy(model).requires_grad_(False), optimiser)
     if (args.out / "state.pt").exists():
@@ -156,15 +138,15 @@ def start(args, pictures, device) -> Run:
     return run
 
 
-def network() -> UNet:
-    """Every block begins as the identity: the last layer of every residual branch is zero."""
-    model = UNet(
-        model_channels=32,
-        channel_mult=CHANNEL_MULT,
-        num_res_blocks=1,
-        attention=(8,),
-        num_head_channels=32,
-    )
+def network(args) -> UNet:
+    """The weights of `--init`; else every block begins as the identity, its last layer zero."""
+    model = configuration(args.size).network()
+    if args.init:
+        loaded = load(args.init)
+        if replace(loaded.configuration, image_size=args.size) != configuration(args.size):
+            raise ValueError(f"{args.init} is of another architecture than the one trained here.")
+        model.load_state_dict(loaded.network.state_dict())
+        return model
     for name, parameter in model.named_parameters():
         if name.startswith("out.2.") or ".out_layers.3." in name or ".proj_out." in name:
             torch.nn.init.zeros_(parameter)
@@ -262,37 +244,19 @@ class Curve:
 
 def save(run, args):
     """The averaged weights in fp16 and the state to resume from, each replaced in one go."""
-    weights = {name: tensor.half().contiguous() for name, tensor in run.ema.state_dict().items()}
-    metadata = {"config": json.dumps(config(args.size))}
-    replace(args.out / "ema.safetensors", lambda part: save_file(weights, part, metadata))
-    replace(args.out / "state.pt", lambda part: torch.save(run.state(), part))
-
-
-def replace(path: Path, write):
-    part = path.with_name(path.name + ".part")
-    write(part)
-    os.replace(part, path)
+    weights = {name: tensor.half() for name, tensor in run.ema.state_dict().items()}
+    checkpoint.save(weights, configuration(args.size), args.out / "ema.safetensors")
+    part = args.out / "state.part"
+    torch.save(run.state(), part)
+    os.replace(part, args.out / "state.pt")
 
 
 def save_samples(run, args):
     """16 unconditional samples of the averaged model, the same noise every time."""
-    pictures = unconditional(run.ema, 16, args.size)
-    contact_sheet(list(pictures), columns=4).save(args.out / f"samples-{run.seen}.png")
-
-
-@torch.inference_mode()
-def unconditional(model, count, size, steps=50):
-    """(count, size, size, 3) uint8 by deterministic DDIM."""
-    device = next(model.parameters()).device
-
-    def denoiser(x, t):
-        return model(x, torch.full((count,), t - 1, device=device))
-
-    start = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(0))
-    levels = NoiseSchedule.linear().respaced(steps).descending
-    *_, last = ddim(denoiser, start.to(device), levels, noise=None)
-    pixels = ((last.x + 1) * 127.5).round().clamp(0, 255).byte()
-    return pixels.permute(0, 2, 3, 1).cpu().numpy()
+    recognised = Recognised(configuration(args.size), {}, None)
+    images = to_images(sample(DiffusionModel(run.ema, recognised), range(16)))
+    rows = [images[i : i + 4] for i in range(0, 16, 4)]
+    contact_sheet(rows).save(args.out / f"samples-{run.seen}.png")
 
 
 if __name__ == "__main__":
