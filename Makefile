@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 REFERENCES := ilvr/assets/references
 
-.PHONY: demo test lint benchmark clean
+.PHONY: demo test lint benchmark pictures clean
 
 demo: $(VENV)/.ready
 	$(RUN) -m ilvr sample $(REFERENCES)/render-lake.png $(REFERENCES)/clip-art.png $(REFERENCES)/scribble.png $(REFERENCES)/pixel-art.png --factor 8 --count 4 --out output
@@ -19,8 +19,22 @@ lint: $(VENV)/.ready-test
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
+# The measurements of the README: half a minute for speed, hours on two cores for quality.
 benchmark: $(VENV)/.ready-test
 	$(RUN) -m benchmarks.speed
+	$(RUN) -m benchmarks.quality
+
+# The pictures of the README.
+pictures: $(VENV)/.ready
+	$(RUN) -m ilvr sweep $(REFERENCES)/render-lake.png --factors 2 4 8 16 32 --count 2 --out output/pictures
+	$(RUN) -m ilvr sweep $(REFERENCES)/render-meadow.png --factors 2 4 8 16 32 --ranges 0 250 500 750 --count 1 --out output/pictures
+	$(RUN) -m ilvr sample $(addprefix $(REFERENCES)/,clip-art.png clip-art-sunset.png pixel-art.png scribble.png) --factor 8 --count 4 --out output/pictures
+	$(RUN) -m ilvr sample $(REFERENCES)/masked-render.png --mask $(REFERENCES)/mask.png --factor 1 --count 4 --out output/pictures/inpainting
+	mkdir -p docs
+	cp output/pictures/sweep-render-lake.png docs/factors.png
+	cp output/pictures/sweep-render-meadow.png docs/factors-and-ranges.png
+	cp output/pictures/sheet.png docs/references.png
+	cp output/pictures/inpainting/sheet.png docs/inpainting.png
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

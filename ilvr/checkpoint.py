@@ -292,16 +292,21 @@ def _read_pickle(path):
 
 
 def _weights_in(content) -> dict[str, Tensor]:
-    """The first state dict in a nest of dicts, looking at EMA weights before the others."""
-    if not isinstance(content, Mapping):
-        return {}
-    tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
-    if tensors:
-        return tensors
-    for name in sorted(content, key=lambda name: "ema" not in str(name)):
-        if found := _weights_in(content[name]):
-            return found
-    return {}
+    """The state dict in a nest of dicts: one of an ADM model if there is one, and of EMA weights."""
+
+    def preference(found):
+        name, state = found
+        return any(key.endswith(PROBE) for key in state), "ema" in name, len(state)
+
+    return max(_state_dicts(content), key=preference, default=("", {}))[1]
+
+
+def _state_dicts(content, name=""):
+    """(name, tensors) of a dict and of the dicts within it."""
+    if isinstance(content, Mapping):
+        yield name, {str(key): v for key, v in content.items() if isinstance(v, Tensor)}
+        for key, value in content.items():
+            yield from _state_dicts(value, f"{name}.{key}")
 
 
 def _refuse_other_kinds(path, state, prefixes):

@@ -26,6 +26,7 @@ from .low_pass import KERNELS, LowPassFilter
 from .reference import NoisedReference
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+SHEET_COLUMNS = 8  # results of one reference beside each other
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,12 +59,12 @@ def _sample(options):
         of = {"reference": str(path), "seed": seed}
         run.save(image, name, of | _parameters(options, low_pass, span))
         results[path, seed] = image
-    rows = [
-        [run.pictures[path], *(results[path, seed] for seed in seeds)]
-        for path in options.references
-    ]
-    columns = ["reference", *(f"seed {seed}" for seed in seeds)]
-    labels = [path.stem for path in options.references]
+    groups = [seeds[i : i + SHEET_COLUMNS] for i in range(0, len(seeds), SHEET_COLUMNS)]
+    rows, labels = [], []
+    for path, group in itertools.product(options.references, groups):
+        rows.append([run.pictures[path], *(results[path, seed] for seed in group)])
+        labels.append(path.stem if len(groups) == 1 else f"{path.stem}, seeds from {group[0]}")
+    columns = ["reference", *(f"seed {seed}" for seed in seeds)] if len(groups) == 1 else []
     title = _title(options, f"N = {options.factor:g}, range {span}")
     of = {"references": [str(path) for path in options.references], "seeds": seeds}
     sheet = contact_sheet(rows, columns, labels, title)
@@ -161,13 +162,12 @@ class _Run:
 
 
 def _load(options):
-    overrides = _overrides(options)
-    model = checkpoint.load(
-        options.model, _device(options.device), DTYPES[options.dtype], overrides
-    )
+    path = options.model or checkpoint.BUNDLED
+    device, dtype = _device(options.device), DTYPES[options.dtype]
+    model = checkpoint.load(path, device, dtype, _overrides(options))
     if assumed := model.recognised.assumed:
         tqdm.write(
-            f"ilvr: {options.model} is of no published layout; assumed: {', '.join(assumed)}; "
+            f"ilvr: {path} is of no published layout; assumed: {', '.join(assumed)}; "
             f"--set NAME=VALUE overrides.",
             file=sys.stderr,
         )
@@ -242,7 +242,7 @@ def _settings(options):
 def _parameters(options, low_pass, span):
     """What, with a reference and a seed, makes a picture again."""
     return {
-        "model": str(options.model),
+        "model": str(options.model or "bundled"),
         "factor": low_pass.factor,
         "kernel": low_pass.kernel,
         "exact": low_pass.exact,
@@ -309,7 +309,7 @@ def _add_sampling(command):
     add = command.add_argument
     boolean = argparse.BooleanOptionalAction
     add("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
-    add("--model", type=Path, default=checkpoint.BUNDLED, help="checkpoint [the bundled one]")
+    add("--model", type=Path, help="checkpoint [the bundled one]")
     add("--kernel", choices=list(KERNELS), default="cubic")
     add("--exact", action=boolean, default=True, help="low frequencies exactly [yes]")
     add("--guide", choices=["state", "prediction"], default="state")

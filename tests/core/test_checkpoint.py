@@ -29,7 +29,7 @@ EXPECTED = output(model(TINY))
 
 def ema_beside_plain(state):
     noise = {name: torch.randn_like(value) for name, value in state.items()}
-    return {"step": 7, "model": noise, "ema_model": state, "optimizer": {"lr": 1.0}}
+    return {"step": torch.tensor(7), "model": noise, "ema_model": state, "optimizer": {"lr": 1.0}}
 
 
 WRAPPED = {

@@ -60,6 +60,13 @@ def test_reruns_are_equal_and_the_batch_size_is_no_matter(tmp_path, sampler):
     ).any()
 
 
+def test_a_long_sheet_wraps(tmp_path):
+    assert run("sample", LAKE, "--out", tmp_path, "--count", 18, "--steps", 1) == 0
+    width, height = Image.open(tmp_path / "sheet.png").size
+    assert 9 * 128 < width < 12 * 128
+    assert 3 * 128 < height < 4 * 128
+
+
 def test_a_picture_is_never_written_over_one_of_other_parameters(tmp_path):
     for factor_range in (("1000", "0"), ("1000", "500"), ("1000", "500")):
         assert (
