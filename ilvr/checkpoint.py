@@ -292,7 +292,7 @@ def _read_pickle(path):
 
 
 def _weights_in(content) -> dict[str, Tensor]:
-    """The state dict in a nest of dicts: one of an ADM model if there is one, and of EMA weights."""
+    """The state dict in a nest of dicts, of an ADM model and of EMA weights if there is one."""
 
     def preference(found):
         name, state = found
