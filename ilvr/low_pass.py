@@ -118,7 +118,8 @@ def _blocks(matrix, count):
 
 def _apply(blocks, x):
     if len(blocks) == 1:
-        return x @ blocks[0][1]
+        columns, block = blocks[0]
+        return x[..., columns] @ block
     flat = x.reshape(-1, x.shape[-1])
     out = torch.cat([flat[:, columns] @ block for columns, block in blocks], dim=1)
     return out.reshape(*x.shape[:-1], -1)
@@ -147,7 +148,7 @@ def _down_matrix(size, factor, kernel):
 def _resampling_matrix(size: int, out: int, scale: float, kernel: str) -> Tensor:
     """(out, size) fp64 weights of a centred resampling by `scale`, antialiased when it shrinks."""
     weight, support = KERNELS[kernel]
-    stretch = max(1 / scale, 1.0) if math.isfinite(scale) else 1.0
+    stretch = max(1 / scale, 1.0)
     eps = float(np.finfo(np.float32).eps)  # ResizeRight's, where a tap lies on the border
     centres = (size - 1) / 2 + (np.arange(out) - (out - 1) / 2) / scale
     first = np.ceil(centres - support * stretch / 2 - eps)

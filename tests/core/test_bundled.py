@@ -1,0 +1,43 @@
+"""The bundled model at the defaults: what a first picture shows."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import ilvr
+from benchmarks.frechet import energy, laplacian
+from training.render import HELD_OUT, render
+
+REFERENCES = Path(__file__).parents[2] / "ilvr" / "assets" / "references"
+
+
+def grain(images):
+    """Mean log10 energy of the finest details of luminance."""
+    return energy(laplacian(images.mean(1, keepdim=True), 1)[0]).mean().item()
+
+
+def renders(count):
+    pictures = torch.stack([torch.from_numpy(render(HELD_OUT + 500 + i)) for i in range(count)])
+    return pictures.permute(0, 3, 1, 2) / 127.5 - 1
+
+
+@pytest.mark.parametrize("factor", [4, 8, 16])
+def test_new_detail_under_the_same_layout_without_leftover_noise(factor):
+    y, model = renders(8), ilvr.load()
+    low_pass = ilvr.LowPassFilter(factor)
+    refinement = ilvr.Refinement(ilvr.NoisedReference(y), low_pass)
+    images = ilvr.sample(model, range(8), refinement)
+    assert (low_pass(images) - low_pass(y)).abs().max() < 1e-5
+    change = (images - y).square().mean()
+    assert change > 0.3 * (y - low_pass(y)).square().mean()
+    assert abs(grain(images) - grain(y)) < 0.35
+
+
+def test_flat_clip_art_becomes_textured():
+    y, model = ilvr.load_image(REFERENCES / "clip-art.png", 64), ilvr.load()
+    refinement = ilvr.Refinement(ilvr.NoisedReference(y), ilvr.LowPassFilter(8))
+    images = ilvr.sample(model, range(4), refinement)
+    meadow, flat = images[..., 48:, :], y[..., 48:, :]
+    assert grain(meadow) > grain(flat) + 0.5
+    assert (meadow.mean((2, 3)) - flat.mean((2, 3))).abs().max() < 0.1
