@@ -26,6 +26,7 @@ benchmark: $(VENV)/.ready-test
 
 # The pictures of the README.
 pictures: $(VENV)/.ready
+	rm -rf output/pictures
 	$(RUN) -m ilvr sweep $(REFERENCES)/render-lake.png --factors 2 4 8 16 32 --count 2 --seed 1 --out output/pictures
 	$(RUN) -m ilvr sweep $(REFERENCES)/render-meadow.png --factors 2 4 8 16 32 --ranges 0 250 500 750 --count 1 --seed 1 --out output/pictures
 	$(RUN) -m ilvr sample $(addprefix $(REFERENCES)/,clip-art.png clip-art-sunset.png pixel-art.png scribble.png) --factor 8 --count 4 --out output/pictures
