@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,8 +19,8 @@ def grain(images):
 
 
 def renders(count):
-    pictures = torch.stack([torch.from_numpy(render(HELD_OUT + 500 + i)) for i in range(count)])
-    return pictures.permute(0, 3, 1, 2) / 127.5 - 1
+    pictures = np.stack([render(HELD_OUT + 500 + i) for i in range(count)])
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2) / 127.5 - 1
 
 
 @pytest.mark.parametrize("factor", [4, 8, 16])
