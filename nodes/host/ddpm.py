@@ -67,4 +67,6 @@ class _Denoiser:
         denoised = self.model(state, sigma, **self.extra_args)
         x.copy_(state * level.signal)  # a guide between refines what it is handed
         eps = (state - denoised) / level.sigma
+        if self.variance and [len(part) for part in self.variance] != [len(x)]:
+            raise ValueError("The learned variance is that of one prediction; set cfg to 1.")
         return torch.cat([eps, *self.variance], dim=1)

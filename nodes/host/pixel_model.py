@@ -2,6 +2,7 @@
 
 import functools
 import os
+from typing import ClassVar
 
 import comfy.conds
 import comfy.latent_formats
@@ -87,7 +88,7 @@ def conditioning(model: ModelPatcher, label: int | None) -> list:
 
 
 class PixelConfig(comfy.supported_models_base.BASE):
-    unet_extra_config = {}
+    unet_extra_config: ClassVar[dict] = {}
     latent_format = comfy.latent_formats.ChromaRadiance  # 3 channels that are the picture itself
     memory_usage_factor = 0.1
     supported_inference_dtypes = DTYPES

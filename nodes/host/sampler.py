@@ -39,7 +39,7 @@ class Guide:
 
     reference: EncodedReference
     low_pass: LowPassFilter
-    range: ConditioningRange = ConditioningRange()
+    range: ConditioningRange
     guide: str = "state"
     strength: float = 1.0
 
