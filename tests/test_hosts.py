@@ -1,4 +1,4 @@
-"""Runs tests/nodes in every ComfyUI found, each in a process of its own with its own interpreter."""
+"""Runs tests/nodes in every ComfyUI found, each in a process and interpreter of its own."""
 
 import os
 import subprocess

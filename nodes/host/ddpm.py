@@ -56,7 +56,7 @@ class _Denoiser:
         self.model, self.levels = model, {level.t: level for level in schedule.levels}
         self.extra_args, self.variance = dict(extra_args), []
         options = dict(self.extra_args.get("model_options", {}))
-        asked = {**options.get("transformer_options", {}), VARIANCE: self.variance}
+        asked = {**options.get("transformer_options", {}), VARIANCE: self.variance.append}
         self.extra_args["model_options"] = {**options, "transformer_options": asked}
 
     def __call__(self, x, t):

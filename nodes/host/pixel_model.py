@@ -21,7 +21,7 @@ from ...ilvr.unet import Block, UNet
 
 FOLDER = "adm"
 DTYPES = [torch.float16, torch.bfloat16, torch.float32]  # what the host may choose from, best first
-VARIANCE = "ilvr_learned_variance"  # in transformer_options: a list that takes the network's output
+VARIANCE = "ilvr_learned_variance"  # in transformer_options: who takes the network's output
 
 
 def register_folder():
@@ -158,9 +158,9 @@ class PixelUNet(UNet):
         self._check(x, y)
         channels = x.shape[1]
         noise, variance = super().forward(x, timesteps, y).tensor_split([channels], dim=1)
-        wanted = (transformer_options or {}).get(VARIANCE)
-        if wanted is not None and variance.shape[1]:
-            wanted.append(variance.float())
+        take = (transformer_options or {}).get(VARIANCE)
+        if take is not None and variance.shape[1]:
+            take(variance.float())
         return noise
 
     def _check(self, x, y):

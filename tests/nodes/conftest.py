@@ -18,8 +18,9 @@ from comfy.cli_args import args  # noqa: E402
 
 args.cpu, args.base_directory = True, str(FILES)
 
-import nodes  # noqa: E402
 import torch  # noqa: E402
+
+import nodes  # noqa: E402
 
 
 async def _load():

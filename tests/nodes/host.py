@@ -14,9 +14,10 @@ import comfy.sd
 import comfy.supported_models_base
 import comfy.taesd.taesd
 import execution
-import nodes
 import torch
 from comfy.model_base import ModelType
+
+import nodes
 
 PACK = str(Path(__file__).parents[2]).replace(".", "_x_")
 core = importlib.import_module(f"{PACK}.ilvr")
@@ -78,8 +79,14 @@ def pixel_vae():
 
 def tiny_vae():
     """The host's smallest VAE of latents, 8 pixels a cell, with random weights."""
-    torch.manual_seed(0)
-    return comfy.sd.VAE(sd=comfy.taesd.taesd.TAESD(latent_channels=4).state_dict())
+    shapes = comfy.taesd.taesd.TAESD(latent_channels=4).state_dict()
+    weights = {name: _weight(value.shape) for name, value in shapes.items()}
+    return comfy.sd.VAE(sd=weights)
+
+
+def _weight(shape):
+    fan_in = max(1, shape[1:].numel())
+    return noise(1, *shape)[0] / fan_in**0.5
 
 
 def reference(image=None, vae=None, noise="fresh", **options):
@@ -151,5 +158,3 @@ def _executor(server):
         )
     except TypeError:
         return execution.PromptExecutor(server)
-
-
