@@ -23,7 +23,7 @@ PACK = str(Path(__file__).parents[2]).replace(".", "_x_")
 core = importlib.import_module(f"{PACK}.ilvr")
 NO_STATE = ["uni_pc", "uni_pc_bh2", "sa_solver", "sa_solver_pece", "dpm_fast", "dpm_adaptive"]
 SAMPLERS = [name for name in comfy.samplers.SAMPLER_NAMES if name not in NO_STATE]
-MEAN, DEVIATION = 0.1, 0.5
+MEAN = 0.1
 SEED = 7
 
 
@@ -36,7 +36,10 @@ class Empty(torch.nn.Module):
 
 
 class Gaussian(comfy.model_base.BaseModel):
-    """A host model of data N(MEAN, DEVIATION^2): E[x_0 | x] in closed form."""
+    """A host model of data N(MEAN, d^2): E[x_0 | x] in closed form.
+
+    d differs from column to column, so that high and low frequencies depend on each other.
+    """
 
     def __init__(self, config, kind):
         super().__init__(config, kind, device="cpu", unet_model=Empty)
@@ -49,7 +52,8 @@ class Gaussian(comfy.model_base.BaseModel):
 
     def denoised(self, x, sigma):
         signal = 1 - sigma if self.flow else 1.0
-        gain = DEVIATION**2 * signal / (DEVIATION**2 * signal**2 + sigma**2)
+        variance = (0.2 + 0.3 * (torch.arange(x.shape[-1]) % 3)) ** 2
+        gain = variance * signal / (variance * signal**2 + sigma**2)
         return MEAN + gain * (x - signal * MEAN)
 
 

@@ -115,6 +115,15 @@ def test_empty_range_is_the_bare_sampler_bit_for_bit(name, guide):
     assert torch.equal(got, sample(model, name, schedule.clone()))
 
 
+def test_noise_outside_an_inpaint_mask_is_that_of_the_bare_sampler():
+    model, mask = gaussian(), torch.zeros(1, 1, 32, 32)
+    mask[..., 16:] = 1
+    options = {"latent": clean(picture(1, 32, 32, 3, seed=4)), "noise_mask": mask}
+    sampler = ilvr("ddim", range=core.ConditioningRange(1000, 1000))
+    bare = sample(model, "ddim", sigmas(model), **options)
+    assert torch.equal(sample(model, sampler, sigmas(model), **options), bare)
+
+
 @pytest.mark.parametrize("name", NO_STATE)
 def test_refuses_samplers_without_a_state_and_guides_their_prediction(model, name):
     with pytest.raises(ValueError, match=f"{name} keeps no state .* guide = prediction"):
