@@ -1,3 +1,7 @@
 """ILVR for ComfyUI: the node pack's entry point; the method itself is in `ilvr/`."""
 
-NODE_CLASS_MAPPINGS: dict = {}
+
+async def comfy_entrypoint():
+    from .nodes import Extension
+
+    return Extension()

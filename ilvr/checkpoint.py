@@ -56,9 +56,9 @@ class Configuration:
         """Height and width must be multiples of this."""
         return 2 ** (len(self.channel_mult) - 1)
 
-    def network(self, **layers) -> UNet:
+    def network(self, kind: type[UNet] = UNet, **layers) -> UNet:
         """The U-Net of this configuration; `layers` are UNet's operations, dtype and device."""
-        return UNet(
+        return kind(
             model_channels=self.model_channels,
             channel_mult=self.channel_mult,
             num_res_blocks=self.num_res_blocks,

@@ -1,0 +1,28 @@
+"""The nodes of ILVR: ComfyUI's vocabulary on one side, the core's on the other."""
+
+from comfy_api.latest import ComfyExtension
+
+from .guidance import ApplyILVR, ConditioningRange, ILVRSampler
+from .host.pixel_model import register_folder
+from .low_pass import ApplyLowPass, LowPassFilter
+from .model import DDPMSampler, LoadUnconditionalModel, RespacedScheduler
+from .reference import ExampleReference, NoisedReference
+
+NODES = [
+    LowPassFilter,
+    NoisedReference,
+    ConditioningRange,
+    ILVRSampler,
+    ApplyILVR,
+    ApplyLowPass,
+    LoadUnconditionalModel,
+    DDPMSampler,
+    RespacedScheduler,
+    ExampleReference,
+]
+
+
+class Extension(ComfyExtension):
+    async def get_node_list(self):
+        register_folder()
+        return NODES

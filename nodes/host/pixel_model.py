@@ -1,0 +1,189 @@
+"""ADM checkpoints as ordinary models of the host."""
+
+import functools
+import os
+from typing import ClassVar
+
+import comfy.conds
+import comfy.latent_formats
+import comfy.model_base
+import comfy.model_management as memory
+import comfy.model_sampling
+import comfy.sd
+import comfy.supported_models_base
+import comfy.utils
+import folder_paths
+import torch
+from comfy.model_patcher import ModelPatcher
+
+from ...ilvr.checkpoint import BUNDLED, Configuration, read_state_dict, recognise
+from ...ilvr.unet import Block, UNet
+
+FOLDER = "adm"
+DTYPES = [torch.float16, torch.bfloat16, torch.float32]  # what the host may choose from, best first
+VARIANCE = "ilvr_learned_variance"  # in transformer_options: who takes the network's output
+
+
+def register_folder():
+    """models/adm, and what extra_model_paths.yaml says, for checkpoints."""
+    default = os.path.join(folder_paths.models_dir, FOLDER)
+    folder_paths.add_model_folder_path(FOLDER, default, is_default=True)
+    paths, extensions = folder_paths.folder_names_and_paths[FOLDER]
+    known = extensions | {".safetensors", ".pt", ".pth"}
+    folder_paths.folder_names_and_paths[FOLDER] = (paths, known)
+
+
+def checkpoints() -> list[str]:
+    """Names for the user to choose from, the bundled model first."""
+    return [BUNDLED.name, *folder_paths.get_filename_list(FOLDER)]
+
+
+def checkpoint_path(name: str) -> str:
+    """The file of a name; ValueError where it is gone."""
+    path = folder_paths.get_full_path(FOLDER, name)
+    if path is None and name == BUNDLED.name:
+        return str(BUNDLED)
+    if path is None:
+        raise ValueError(
+            f"There is no checkpoint {name} in models/{FOLDER} any more; put it back or choose "
+            f"another."
+        )
+    return path
+
+
+def load(path: str) -> ModelPatcher:
+    """The host's model of an ADM checkpoint. Raises ValueError for a file of another kind."""
+    state, metadata = read_state_dict(path)
+    configuration = recognise(state, metadata, path=path).configuration
+    config = PixelConfig({"configuration": configuration})
+    config.set_inference_dtype(_dtype(state), None)
+    model = PixelModel(config, device=memory.unet_offload_device())
+    model.load_model_weights(state, "")
+    model.eval()
+    return ModelPatcher(model, memory.get_torch_device(), memory.unet_offload_device())
+
+
+def _dtype(state):
+    """The host's choice, to load and to compute in: these models are small."""
+    count, weights = comfy.utils.calculate_parameters(state), comfy.utils.weight_dtype(state)
+    dtype = memory.unet_dtype(model_params=count, supported_dtypes=DTYPES, weight_dtype=weights)
+    return memory.unet_manual_cast(dtype, memory.get_torch_device(), DTYPES) or dtype
+
+
+def vae():
+    return comfy.sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)})
+
+
+def conditioning(model: ModelPatcher, label: int | None) -> list:
+    """What takes a prompt's place; `label` is the class of a conditional model.
+
+    Raises ValueError for a label that the model does not have or one that it lacks.
+    """
+    classes = model.model.configuration.num_classes
+    if classes is None and label is not None:
+        raise ValueError(f"This model has no classes; set class_label to -1 instead of {label}.")
+    if classes is not None and (label is None or not 0 <= label < classes):
+        raise ValueError(f"This model has classes 0 to {classes - 1}; set class_label to one.")
+    return [[torch.zeros(1, 1, 1), {} if label is None else {"class_label": label}]]
+
+
+class PixelConfig(comfy.supported_models_base.BASE):
+    unet_extra_config: ClassVar[dict] = {}
+    latent_format = comfy.latent_formats.ChromaRadiance  # 3 channels that are the picture itself
+    memory_usage_factor = 0.1
+    supported_inference_dtypes = DTYPES
+
+
+class PixelModel(comfy.model_base.BaseModel):
+    """A BaseModel around the core's U-Net: labels, clipping of x_0, any schedule and length."""
+
+    def __init__(self, config, device=None):
+        eps = comfy.model_base.ModelType.EPS
+        super().__init__(config, eps, device=device, unet_model=_network)
+        self.configuration: Configuration = config.unet_config["configuration"]
+        self.model_sampling = PixelSampling(self.configuration)
+
+    def extra_conds(self, **kwargs):
+        conds = super().extra_conds(**kwargs)
+        label = kwargs.get("class_label")
+        if label is not None:
+            conds["y"] = comfy.conds.CONDRegular(torch.tensor([label]))
+        return conds
+
+    def process_timestep(self, timestep, **kwargs):
+        if self.configuration.rescale_timesteps:
+            return timestep * (1000 / self.configuration.diffusion_steps)
+        return timestep
+
+    def _apply_model(self, *args, **kwargs):
+        return super()._apply_model(*args, **kwargs).clamp(-1, 1)
+
+
+class PixelSampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS):
+    """The host's discrete schedule with the table of guided-diffusion, of any length."""
+
+    def __init__(self, configuration: Configuration):
+        super().__init__()
+        levels = configuration.schedule().levels
+        self.set_sigmas(torch.tensor([level.sigma for level in levels], dtype=torch.float64))
+        self.num_timesteps = len(levels)
+
+    def percent_to_sigma(self, percent):
+        if 0 < percent < 1:
+            return float(self.sigma(torch.tensor((1 - percent) * (len(self.sigmas) - 1))))
+        return super().percent_to_sigma(percent)
+
+
+def _network(configuration, dtype, device, operations):
+    return configuration.network(
+        functools.partial(PixelUNet, size_step=configuration.size_step),
+        dtype=dtype,
+        device=device,
+        operations=operations,
+    )
+
+
+class PixelUNet(UNet):
+    """The core's U-Net as the host calls it, interruptible between its blocks."""
+
+    def __init__(self, size_step, **layout):
+        super().__init__(**layout)
+        self.size_step = size_step
+        for module in self.modules():
+            if isinstance(module, Block):
+                module.register_forward_pre_hook(_stop_if_interrupted)
+
+    def forward(self, x, timesteps, context=None, y=None, transformer_options=None, **kwargs):
+        """The noise in x; its learned variance goes where transformer_options ask for it."""
+        self._check(x, y)
+        channels = x.shape[1]
+        noise, variance = super().forward(x, timesteps, y).tensor_split([channels], dim=1)
+        take = (transformer_options or {}).get(VARIANCE)
+        if take is not None and variance.shape[1]:
+            take(variance.float())
+        return noise
+
+    def _check(self, x, y):
+        height, width = x.shape[-2:]
+        if x.shape[1] != self.in_channels:
+            raise ValueError(
+                f"The latent has {x.shape[1]} channels and this pixel model takes "
+                f"{self.in_channels}; use the latent of NoisedReference or the VAE of its loader."
+            )
+        if height % self.size_step or width % self.size_step:
+            raise ValueError(
+                f"This model makes pictures whose width and height divide by {self.size_step}; "
+                f"{width} x {height} does not."
+            )
+        if self.num_classes is not None and y is None:
+            raise ValueError(
+                "This model needs a class: connect the conditioning of LoadUnconditionalModel."
+            )
+
+    @property
+    def in_channels(self):
+        return self.input_blocks[0][0].in_channels
+
+
+def _stop_if_interrupted(module, args):
+    memory.throw_exception_if_processing_interrupted()

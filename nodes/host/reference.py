@@ -1,0 +1,89 @@
+"""A reference between the VAE that encoded it and the run that follows it."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...ilvr import NoisedReference
+
+
+@dataclass(frozen=True)
+class EncodedReference:
+    """What a NoisedReference node hands on: the picture as its VAE gave it.
+
+    samples: (B, C, h, w), or (B, C, T, h, w) of a video. compression: image pixels a latent cell.
+    mask: (B, H, W) in [0, 1] at any size, 1 = follow, or None. noise, seed: as in the core.
+    """
+
+    samples: Tensor
+    compression: float
+    noise: str = "fresh"
+    mask: Tensor | None = None
+    seed: int | None = None
+
+    def fitted(self, model, x: Tensor) -> NoisedReference:
+        """The core's reference for states like x, in the model's own space.
+
+        Raises ValueError for other channels, another aspect or another number of frames.
+        """
+        samples = _match_frames(self.samples.float(), x)
+        if samples.shape[1] != x.shape[1]:
+            raise ValueError(
+                f"The reference has {samples.shape[1]} channels and the latent {x.shape[1]}; "
+                f"encode the reference with the VAE of the model that samples."
+            )
+        samples = model.process_latent_in(_match_size(samples, x, self.compression))
+        mask = None if self.mask is None else _match_mask(self.mask, samples)
+        return NoisedReference(samples.to(x.device), self.noise, mask, self.seed)
+
+
+def _match_frames(samples, x):
+    if samples.ndim == 4 and x.ndim == 5:
+        samples = samples.unsqueeze(2)
+    if samples.ndim == 5 and x.ndim == 4 and samples.shape[2] == 1:
+        samples = samples.squeeze(2)
+    if samples.ndim != x.ndim:
+        raise ValueError("The reference is a video and the latent a picture; give one frame.")
+    if x.ndim == 5 and samples.shape[2] == 1:
+        samples = samples.expand(-1, -1, x.shape[2], -1, -1)
+    if x.ndim == 5 and samples.shape[2] != x.shape[2]:
+        raise ValueError(
+            f"The reference has {samples.shape[2]} latent frames and the latent {x.shape[2]}; "
+            f"give as many frames, or one picture."
+        )
+    return samples
+
+
+def _match_size(samples, x, compression):
+    (h, w), (height, width) = samples.shape[-2:], x.shape[-2:]
+    if (h, w) == (height, width):
+        return samples
+    if abs(w * height / h - width) > 1 and abs(h * width / w - height) > 1:
+        sizes = [f"{b * compression:g} x {a * compression:g}" for a, b in ((h, w), (height, width))]
+        raise ValueError(
+            f"The reference is {sizes[0]} pixels and the image {sizes[1]}; crop the reference to "
+            f"the image's shape."
+        )
+    return _resampled(samples, (height, width), mode="bicubic", antialias=True)
+
+
+def _match_mask(mask, samples):
+    """(B, H, W) -> (B, 1, h, w), or (B, 1, T, h, w) for a video, at the size of the samples."""
+    mask = mask.float().reshape(-1, 1, *mask.shape[-2:])
+    mask = _resampled(mask, samples.shape[-2:], mode="area").clamp(0, 1)
+    if samples.ndim == 5:
+        mask = mask.unsqueeze(2).expand(-1, -1, samples.shape[2], -1, -1)
+    return mask.to(samples.device)
+
+
+def _resampled(x, size, **how):
+    """x (B, C, ..., h, w) at another size of the last two axes."""
+    frames = x.movedim(1, -3)  # B ... C h w
+    small = F.interpolate(frames.reshape(-1, *frames.shape[-3:]), size, **how)
+    return small.reshape(*frames.shape[:-2], *size).movedim(-3, 1)
+
+
+def empty_latent(samples: Tensor, batch_size: int) -> dict:
+    return {"samples": torch.zeros(batch_size, *samples.shape[1:])}

@@ -1,0 +1,100 @@
+"""NoisedReference and ExampleReference."""
+
+from pathlib import Path
+
+from comfy_api.latest import io
+
+from ..ilvr import image as pictures
+from .host.reference import EncodedReference, empty_latent
+from .host.schema import Reference, schema
+
+EXAMPLES = Path(pictures.__file__).parent / "assets" / "references"
+MAX_SEED = 2**64 - 1
+
+
+class NoisedReference(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="NoisedReference",
+            display_name="Noised Reference",
+            description="The picture whose low frequencies the image follows, and an empty latent "
+            "of its size.",
+            search_aliases=["ilvr", "reference", "keep composition", "color fix", "structure"],
+            inputs=[
+                io.Image.Input(
+                    "image",
+                    tooltip="The reference. Several are used in turn over the batch; for a video "
+                    "model they are its frames.",
+                ),
+                io.Vae.Input("vae", tooltip="The VAE of the model that samples."),
+                io.Combo.Input(
+                    "noise",
+                    options=["fresh", "fixed"],
+                    default="fresh",
+                    tooltip="fresh: new noise on the reference at every step, as in the paper, for "
+                    "more varied details. fixed: one noise for all steps.",
+                ),
+                io.Int.Input(
+                    "batch_size",
+                    default=1,
+                    min=1,
+                    max=4096,
+                    tooltip="How many images the empty latent asks for.",
+                ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="Where the reference is followed: white follows it, black is left to "
+                    "the model. Any size.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=MAX_SEED,
+                    optional=True,
+                    force_input=True,
+                    tooltip="Seed of the reference's noise; the sampler's if not connected. Give "
+                    "one where sampling is split over several samplers.",
+                ),
+            ],
+            outputs=[
+                Reference.Output(display_name="reference"),
+                io.Latent.Output(
+                    display_name="latent", tooltip="Empty, of the reference's size, to sample from."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, image, vae, noise, batch_size, mask=None, seed=None):
+        samples = vae.encode(image[..., :3])
+        compression = vae.spacial_compression_encode()
+        reference = EncodedReference(samples, compression, noise, mask, seed)
+        return io.NodeOutput(reference, empty_latent(samples, batch_size))
+
+
+class ExampleReference(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="ExampleReference",
+            display_name="Example Reference",
+            description="A reference picture that comes with the pack.",
+            search_aliases=["ilvr", "example", "test image"],
+            inputs=[
+                io.Combo.Input(
+                    "name",
+                    options=sorted(path.stem for path in EXAMPLES.glob("*.png")),
+                    default="render-lake",
+                    tooltip="Which picture; they fit the bundled model of landscapes.",
+                ),
+            ],
+            outputs=[io.Image.Output()],
+        )
+
+    @classmethod
+    def execute(cls, name):
+        image = pictures.to_tensor(pictures.open_image(EXAMPLES / f"{name}.png"))
+        return io.NodeOutput((image.movedim(1, -1) + 1) / 2)  # BCHW in [-1, 1] -> BHWC in [0, 1]

@@ -1,0 +1,164 @@
+"""What the tests need of a host: models whose answer is known, sampling, whole graphs."""
+
+import asyncio
+import importlib
+import uuid
+from pathlib import Path
+
+import comfy.latent_formats
+import comfy.model_base
+import comfy.model_patcher
+import comfy.sample
+import comfy.samplers
+import comfy.sd
+import comfy.supported_models_base
+import comfy.taesd.taesd
+import execution
+import torch
+from comfy.model_base import ModelType
+
+import nodes
+
+PACK = str(Path(__file__).parents[2]).replace(".", "_x_")
+core = importlib.import_module(f"{PACK}.ilvr")
+NO_STATE = ["uni_pc", "uni_pc_bh2", "sa_solver", "sa_solver_pece", "dpm_fast", "dpm_adaptive"]
+SAMPLERS = [name for name in comfy.samplers.SAMPLER_NAMES if name not in NO_STATE]
+MEAN = 0.1
+SEED = 7
+
+
+class Empty(torch.nn.Module):
+    """In the place of a network: the model below knows the answer itself."""
+
+    def __init__(self, dtype=None, **kwargs):
+        super().__init__()
+        self.dtype = dtype
+
+
+class Gaussian(comfy.model_base.BaseModel):
+    """A host model of data N(MEAN, d^2): E[x_0 | x] in closed form.
+
+    d differs from column to column, so that high and low frequencies depend on each other.
+    """
+
+    def __init__(self, config, kind):
+        super().__init__(config, kind, device="cpu", unet_model=Empty)
+        self.flow = kind == ModelType.FLOW
+        self.entered = []
+
+    def _apply_model(self, x, t, *args, **kwargs):
+        self.entered.append((float(t[0]), x.clone()))
+        return self.denoised(x, t.reshape(-1, *[1] * (x.ndim - 1)))
+
+    def denoised(self, x, sigma):
+        signal = 1 - sigma if self.flow else 1.0
+        variance = (0.2 + 0.3 * (torch.arange(x.shape[-1]) % 3)) ** 2
+        gain = variance * signal / (variance * signal**2 + sigma**2)
+        return MEAN + gain * (x - signal * MEAN)
+
+
+def gaussian(kind=ModelType.EPS, latent_format=comfy.latent_formats.ChromaRadiance, **settings):
+    class Config(comfy.supported_models_base.BASE):
+        unet_extra_config = {}  # noqa: RUF012
+        sampling_settings = settings
+
+    Config.latent_format = latent_format
+    config = Config({"dtype": torch.float32})
+    model = Gaussian(config, kind)
+    return comfy.model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
+
+
+def node(name, *args, **kwargs):
+    """The outputs of one node, called as the host calls it."""
+    return nodes.NODE_CLASS_MAPPINGS[name].EXECUTE_NORMALIZED(*args, **kwargs).args
+
+
+def picture(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def pixel_vae():
+    return comfy.sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)})
+
+
+def tiny_vae():
+    """The host's smallest VAE of latents, 8 pixels a cell, with random weights."""
+    shapes = comfy.taesd.taesd.TAESD(latent_channels=4).state_dict()
+    weights = {name: _weight(value.shape) for name, value in shapes.items()}
+    return comfy.sd.VAE(sd=weights)
+
+
+def _weight(shape):
+    fan_in = max(1, shape[1:].numel())
+    return noise(1, *shape)[0] / fan_in**0.5
+
+
+def reference(image=None, vae=None, noise="fresh", **options):
+    image = picture(1, 32, 32, 3) if image is None else image
+    return node("NoisedReference", image, vae or pixel_vae(), noise, 1, **options)[0]
+
+
+def low_pass(factor=4.0, kernel="cubic", exact=True):
+    return node("LowPassFilter", factor, kernel, exact)[0]
+
+
+def ilvr(sampler="euler", ref=None, phi=None, **options):
+    if isinstance(sampler, str):
+        sampler = comfy.samplers.sampler_object(sampler)
+    return node("ILVRSampler", sampler, ref or reference(), phi or low_pass(), **options)[0]
+
+
+def sigmas(model, steps=8, scheduler="normal"):
+    table = model.get_model_object("model_sampling")
+    return comfy.samplers.calculate_sigmas(table, scheduler, steps)
+
+
+def noise(*shape, seed=1):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def sample(model, sampler, schedule, latent=None, start=None, **options):
+    if isinstance(sampler, str):
+        sampler = comfy.samplers.sampler_object(sampler)
+    latent = torch.zeros(1, 3, 32, 32) if latent is None else latent
+    start = noise(*latent.shape) if start is None else start
+    condition = [[torch.zeros(1, 1, 1), {}]]
+    options = {"seed": SEED, "disable_pbar": True, **options}
+    return comfy.sample.sample_custom(
+        model, start, 1.0, sampler, schedule, condition, condition, latent, **options
+    )
+
+
+class Server:
+    client_id = last_node_id = last_prompt_id = None
+
+    def __init__(self):
+        self.sockets_metadata, self.sent = {}, []
+
+    def send_sync(self, event, data, sid=None):
+        self.sent.append((event, data))
+
+
+def run_graph(prompt):
+    """Queues a graph {id: {class_type, inputs}} as the host does; (outputs by node, events)."""
+    return asyncio.run(_run_graph(prompt))
+
+
+async def _run_graph(prompt):
+    server, key = Server(), str(uuid.uuid4())
+    valid = await execution.validate_prompt(key, prompt, None)
+    assert valid[0], valid
+    executor = _executor(server)
+    await executor.execute_async(prompt, key, {}, valid[2])
+    assert executor.success, server.sent[-3:]
+    return executor.history_result["outputs"], server.sent
+
+
+def _executor(server):
+    caches = {"ram": 0.0, "ram_inactive": 0.0, "lru": 0}
+    try:
+        return execution.PromptExecutor(
+            server, cache_type=execution.CacheType.CLASSIC, cache_args=caches
+        )
+    except TypeError:
+        return execution.PromptExecutor(server)
