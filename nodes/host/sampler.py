@@ -133,7 +133,7 @@ class GuidedFunction:
     guides: tuple[Guide, ...] = ()
 
     def with_guide(self, guide: Guide) -> "GuidedFunction":
-        name = NO_STATE.get(getattr(self.base, "__name__", None))
+        name = NO_STATE.get(getattr(self.base, "__name__", ""))
         if name and guide.guide == "state":
             raise ValueError(
                 f"{name} keeps no state that ILVR could refine; use guide = prediction, or "
