@@ -106,7 +106,7 @@ def _convert(options):
 class _Run:
     """The model, pictures, masks, output folder and progress bar of one command.
 
-    Whatever can be refused is refused here, before the first step.
+    Files and devices that will not do are refused here, before anything is written.
     """
 
     def __init__(self, options, paths):

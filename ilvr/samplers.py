@@ -144,6 +144,8 @@ def steps(
         raise ValueError(f"Unknown sampler {sampler!r}: choose one of {', '.join(DEFAULT_STEPS)}.")
     if spacing not in ("karras", "uniform"):
         raise ValueError(f"Unknown spacing {spacing!r}: choose karras or uniform.")
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta is {eta}; a number from 0 to 1 is needed.")
     if steps is not None and respacing is not None:
         raise ValueError("Both steps and respacing were given; give one of them.")
     if steps is None:

@@ -192,6 +192,7 @@ BAD = {
     "range outside": [LAKE, "--range", "1200", "0"],
     "no steps": [LAKE, "--steps", "0"],
     "too many steps": [LAKE, "--steps", "1001", "--sampler", "ddpm"],
+    "eta": [LAKE, "--sampler", "ddim", "--eta", "2"],
     "steps and respacing": [LAKE, "--steps", "5", "--respacing", "5"],
     "strength of the state": [LAKE, "--strength", "0.5"],
     "label without classes": [LAKE, "--class-label", "1"],

@@ -161,6 +161,8 @@ def test_the_last_level_is_the_finished_image():
         ({"sampler": "ddpm", "steps": 1001}, "1001 steps do not fit"),
         ({"steps": 5, "respacing": "5"}, "give one of them"),
         ({"spacing": "log"}, "karras or uniform"),
+        ({"eta": 1.5}, "eta is 1.5; a number from 0 to 1"),
+        ({"eta": float("nan")}, "eta is nan"),
         ({"label": 1}, "this model has no classes"),
         ({"respacing": "x"}, "Respacing 'x'"),
     ],
