@@ -9,6 +9,7 @@ in output/quality/, so that a stopped run goes on.
 import argparse
 import math
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,11 +55,19 @@ def main():
     for row in ROWS:
         name = "-".join(map(str, row))
         if not options.rows or name in options.rows:
-            images, seconds = generated(model, row, references, options, options.out / name)
+            path = options.out / name / f"{options.factor:g}-{options.dtype}"
+            make = partial(sampled, model, row, LowPassFilter(options.factor))
+            images, seconds = generated(path, references, make)
             agreement = psnr(images, references, options.factor)
             frechet = distance(features(images), real)
             cells = (*row, f"{agreement:.0f}", f"{frechet:.3f}", f"{1000 * seconds:.0f}")
             print(f"| {' | '.join(map(str, cells))} |", flush=True)
+
+
+def sampled(model, row, low_pass, y, seed):
+    sampler, steps, noise = row
+    refinement = Refinement(NoisedReference(y, noise), low_pass)
+    return sample(model, range(seed, seed + len(y)), refinement, sampler=sampler, steps=steps)
 
 
 def pictures(start, count):
@@ -67,22 +76,16 @@ def pictures(start, count):
     return torch.from_numpy(array).permute(0, 3, 1, 2) / 127.5 - 1
 
 
-def generated(model, row, references, options, path):
-    """All images of a row and the seconds an image took; batches already in `path` are read."""
-    sampler, steps, noise = row
-    path.mkdir(exist_ok=True)
-    for i in tqdm(range(0, len(references), BATCH), desc=path.name, disable=None, leave=False):
-        file = path / f"{options.factor:g}-{options.dtype}-{i}.pt"
+def generated(path, references, make):
+    """The images that `make(y, first seed)` gives for batches y of the references, and the seconds
+    an image took; batches already in the folder `path` are read."""
+    path.mkdir(parents=True, exist_ok=True)
+    files = [path / f"{i}.pt" for i in range(0, len(references), BATCH)]
+    for file, y in zip(tqdm(files, path.name, disable=None, leave=False), references.split(BATCH)):
         if not file.exists():
-            y = references[i : i + BATCH]
-            refinement = Refinement(NoisedReference(y, noise), LowPassFilter(options.factor))
             start = time.perf_counter()
-            x = sample(model, range(i, i + len(y)), refinement, sampler=sampler, steps=steps)
-            torch.save((x, time.perf_counter() - start), file)
-    files = [
-        path / f"{options.factor:g}-{options.dtype}-{i}.pt"
-        for i in range(0, len(references), BATCH)
-    ]
+            images = make(y, int(file.stem))
+            torch.save((images, time.perf_counter() - start), file)
     batches = [torch.load(file) for file in files]
     return torch.cat([x for x, _ in batches]), sum(s for _, s in batches) / len(references)
 

@@ -1,0 +1,92 @@
+"""Few steps of the host's own samplers, guided: `python -m benchmarks.few_steps`.
+
+Runs in the newest ComfyUI found, on the bundled model at N = 8 with Karras noise levels. The
+references are held-out renders, each used once, the same for every row; agreement and distance are
+those of quality.py. What is finished is kept in output/few-steps/, so that a stopped run goes on.
+"""
+
+import argparse
+import sys
+from functools import partial
+
+import torch
+
+from benchmarks.frechet import distance, features
+from benchmarks.in_host import PACK, run, start
+from benchmarks.quality import generated, pictures, psnr
+from ilvr import contact_sheet, to_images
+
+SAMPLERS = ["euler", "dpmpp_2m", "res_multistep", "lcm"]
+STEPS = [4, 8, 10, 20]
+FACTOR = 8
+SHOWN = 2  # which reference the sheet shows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=512, help="images a row [512]")
+    options = parser.parse_args()
+    run(inside, options.count)
+
+
+def inside(count):
+    """The table and the sheet, in the host."""
+    out = PACK / "output" / "few-steps"
+    start(out / "host")
+    torch.set_num_threads(1)
+    guide = Guided()
+    references = pictures(0, count)
+    real = features(pictures(10_000, 2000))
+    print(f"{count} references, N = {FACTOR}; renders: {distance(features(references), real):.3f}")
+    print("| sampler | steps | agreement, dB | in 8 bits, dB | Frechet distance |")
+    print("|---|---|---|---|---|")
+    rows = []
+    for sampler in SAMPLERS:
+        rows.append(list(to_images(references[SHOWN : SHOWN + 1])))
+        for steps in STEPS:
+            make = partial(guide.images, sampler, steps)
+            images, _ = generated(out / f"{sampler}-{steps}", references, make)
+            seen = (images.clamp(-1, 1) * 127.5).round() / 127.5
+            agreements = [psnr(x, references, FACTOR) for x in (images, seen)]
+            cells = (sampler, steps, *(f"{a:.0f}" for a in agreements))
+            print(f"| {' | '.join(map(str, cells))} | {distance(features(images), real):.3f} |")
+            sys.stdout.flush()
+            rows[-1] += to_images(images[SHOWN : SHOWN + 1])
+    sheet = contact_sheet(rows, ["reference", *(f"{n} steps" for n in STEPS)], SAMPLERS)
+    sheet.save(out / "few-steps.png")
+
+
+class Guided:
+    """The bundled model under the pack's own nodes."""
+
+    def __init__(self):
+        import nodes
+
+        self.nodes = nodes.NODE_CLASS_MAPPINGS
+        name = "landscapes-64.safetensors"
+        self.model, self.condition, self.vae = self.node("LoadUnconditionalModel", name)
+
+    def node(self, name, *inputs):
+        return self.nodes[name].EXECUTE_NORMALIZED(*inputs).args
+
+    @torch.inference_mode()
+    def images(self, sampler, steps, y, seed):
+        import comfy.sample
+        import comfy.samplers
+
+        image = (y.movedim(1, -1) + 1) / 2  # BCHW in [-1, 1] -> BHWC in [0, 1]
+        reference, latent = self.node("NoisedReference", image, self.vae, "fresh", len(y))
+        low_pass = self.node("LowPassFilter", FACTOR, "cubic", True)[0]
+        bare = comfy.samplers.sampler_object(sampler)
+        guided = self.node("ILVRSampler", bare, reference, low_pass)[0]
+        table = self.model.get_model_object("model_sampling")
+        sigmas = comfy.samplers.calculate_sigmas(table, "karras", steps)
+        noise = comfy.sample.prepare_noise(latent["samples"], seed)
+        return comfy.sample.sample_custom(
+            self.model, noise, 1.0, guided, sigmas, self.condition, self.condition,
+            latent["samples"], disable_pbar=True, seed=seed,
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

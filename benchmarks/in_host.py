@@ -1,0 +1,45 @@
+"""A ComfyUI in this process, with the pack loaded; import it before anything of the host."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+PACK = Path(__file__).parents[1]
+
+
+def run(function, *arguments):
+    """Calls one of our functions in the newest ComfyUI found, and passes on what it prints."""
+    from tests.hosts import hosts, run_inside  # in the host, its own tests/ hides ours
+
+    if not hosts():
+        raise SystemExit("No ComfyUI was found: `make comfyui` gets one.")
+    module, name = function.__module__, function.__name__
+    module = function.__globals__["__spec__"].name if module == "__main__" else module
+    code = f"import sys; sys.path.append({str(PACK)!r}); import {module} as m; m.{name}{arguments}"
+    process = run_inside(hosts()[-1], "-c", code)
+    for line in process.stdout:
+        print(line, end="", flush=True)
+    sys.exit(process.wait())
+
+
+def start(files: Path):
+    """Starts the host whose folder this process runs in, with its models, input, output in `files`.
+
+    Afterwards the host's modules can be imported, and ours behind them.
+    """
+    for folder in ("custom_nodes", "input", "output", "models/adm", "temp"):
+        (files / folder).mkdir(parents=True, exist_ok=True)
+    if (host := os.getcwd()) not in sys.path:
+        sys.path.insert(0, host)
+    from comfy.cli_args import args
+
+    args.cpu, args.base_directory = True, str(files)
+    asyncio.run(_load())
+
+
+async def _load():
+    import nodes
+
+    await nodes.init_builtin_extra_nodes()
+    await nodes.load_custom_node(str(PACK), module_parent="custom_nodes")
