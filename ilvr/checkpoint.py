@@ -23,6 +23,14 @@ from .schedule import NoiseSchedule
 from .unet import UNet
 
 BUNDLED = Path(__file__).parent / "assets" / "landscapes-64.safetensors"
+OTHER_KINDS = {  # and what a key of theirs looks like
+    "a LoRA": r"lora_|\.lora",
+    "a latent diffusion model such as Stable Diffusion": (
+        r"transformer_blocks|first_stage_model|cond_stage_model|context_embedder"
+    ),
+    "a model in the layout of diffusers": r"^(unet\.)?down_blocks\.",
+    "a VAE": r"^(encoder|decoder)\.",
+}
 PROBE = "time_embed.0.weight"  # every ADM state dict has it, behind its prefix
 # What torch says of a pickle that wants more than weights.
 CODE_IN_PICKLE = r"(?i)unsupported (global|class)|call reduce for unrecognized|blocked module"
@@ -76,6 +84,17 @@ class Configuration:
 
     def schedule(self) -> NoiseSchedule:
         return NoiseSchedule.named(self.noise_schedule, self.diffusion_steps)
+
+
+class OtherKind(ValueError):
+    """A file that holds a model of another `kind`: a word of `OTHER_KINDS`, or another."""
+
+    def __init__(self, path, kind: str):
+        super().__init__(
+            f"{path} is {kind}; an ADM (guided-diffusion) checkpoint of a pixel-space model is "
+            f"needed."
+        )
+        self.kind = kind
 
 
 FIELDS = {field.name: field.type for field in fields(Configuration)}
@@ -313,21 +332,11 @@ def _refuse_other_kinds(path, state, prefixes):
     def has(pattern):
         return any(re.search(pattern, name) for name in state)
 
-    kinds = [
-        (r"lora_|\.lora", "a LoRA"),
-        (r"transformer_blocks|first_stage_model|cond_stage_model|context_embedder",
-         "a latent diffusion model such as Stable Diffusion"),
-        (r"^(unet\.)?down_blocks\.", "a model in the layout of diffusers"),
-        (r"^(encoder|decoder)\.", "a VAE"),
-    ]  # fmt: skip
-    kind = next((kind for pattern, kind in kinds if has(pattern)), None)
+    kind = next((kind for kind, pattern in OTHER_KINDS.items() if has(pattern)), None)
     if not kind and prefixes and not has(r"output_blocks\."):
         kind = "a classifier"
     if kind or not prefixes:
-        raise ValueError(
-            f"{path} is {kind or 'no diffusion model of a known kind'}; an ADM (guided-diffusion) "
-            f"checkpoint of a pixel-space model is needed."
-        )
+        raise OtherKind(path, kind or "no diffusion model of a known kind")
 
 
 def recognise(

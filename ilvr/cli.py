@@ -74,7 +74,7 @@ def _sample(options):
 def _sweep(options):
     """One reference with every factor and range: Fig. 4 and Fig. 5 of the paper."""
     path, seeds = options.reference, _seeds(options)
-    spans = [_range(text) for text in options.ranges]
+    spans = [ConditioningRange.parse(text) for text in options.ranges]
     filters = [LowPassFilter(factor, options.kernel, options.exact) for factor in options.factors]
     run = _Run(options, [path])
     run.expect(len(seeds), times=len(spans) * len(filters))
@@ -214,16 +214,6 @@ def _folder(path: Path) -> Path:
 
 def _seeds(options):
     return list(range(options.seed, options.seed + options.count))
-
-
-def _range(text) -> ConditioningRange:
-    start, _, end = text.rpartition("-")
-    try:
-        return ConditioningRange(float(start or 1000), float(end))
-    except ValueError as error:
-        if "range" in str(error):
-            raise
-        raise ValueError(f"{text!r} is no range; give END or START-END, such as 800-200.") from None
 
 
 def _settings(options):

@@ -28,6 +28,18 @@ class ConditioningRange:
                 f"1000 (pure noise) down to an end of at least 0 (finished image)."
             )
 
+    @classmethod
+    def parse(cls, text: str) -> "ConditioningRange":
+        """From "END" or "START-END", such as 250 or 800-200. Raises ValueError for other texts."""
+        start, _, end = text.rpartition("-")
+        try:
+            start, end = float(start or 1000), float(end)
+        except ValueError:
+            raise ValueError(
+                f"{text!r} is no range; give END or START-END, such as 800-200."
+            ) from None
+        return cls(start, end)
+
     def __str__(self):
         return f"{self.start:g}-{self.end:g}"
 

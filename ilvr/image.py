@@ -117,25 +117,28 @@ def contact_sheet(
 ) -> Image.Image:
     """One labelled picture of all: a label over each column and before each row, a title above.
 
-    Pictures are shown `cell` pixels wide, small ones enlarged by bicubic resampling.
+    Pictures are shown `cell` pixels wide in the shape of the first one, small ones enlarged by
+    bicubic resampling; one of another shape stands in the middle of its cell.
     """
+    first = next(image for row in rows for image in row if image is not None)
+    size = (cell, max(1, round(cell * first.height / first.width)))
     font, gap, line = ImageFont.load_default(13), 4, 20
     left = max((int(font.getlength(label)) for label in labels), default=0) + 2 * gap
     top = gap + line * (bool(title) + bool(columns))
     width = left + max(len(row) for row in rows) * (cell + gap)
     width = max(width, int(font.getlength(title)) + 2 * gap)
-    sheet = Image.new("RGB", (width, top + len(rows) * (cell + gap)), "white")
+    sheet = Image.new("RGB", (width, top + len(rows) * (size[1] + gap)), "white")
     draw = ImageDraw.Draw(sheet)
     draw.text((gap, gap), title, "black", font)
     for i, name in enumerate(columns):
         centre = left + i * (cell + gap) + cell // 2
         draw.text((centre, top - line + 2), name, "black", font, anchor="ma")
     for j, row in enumerate(rows):
-        y = top + j * (cell + gap)
+        y = top + j * (size[1] + gap)
         if j < len(labels):
-            draw.text((left - gap, y + cell // 2), labels[j], "black", font, anchor="rm")
+            draw.text((left - gap, y + size[1] // 2), labels[j], "black", font, anchor="rm")
         for i, image in enumerate(row):
             if image is not None:
-                shown = image.resize((cell, cell), Image.Resampling.BICUBIC)
+                shown = ImageOps.pad(image, size, Image.Resampling.BICUBIC, "white")
                 sheet.paste(shown, (left + i * (cell + gap), y))
     return sheet

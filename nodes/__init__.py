@@ -7,6 +7,7 @@ from .host.pixel_model import register_folder
 from .low_pass import ApplyLowPass, LowPassFilter
 from .model import DDPMSampler, LoadUnconditionalModel, RespacedScheduler
 from .reference import ExampleReference, NoisedReference
+from .sweep import ContactSheet, ILVRSweep
 
 NODES = [
     LowPassFilter,
@@ -18,6 +19,8 @@ NODES = [
     LoadUnconditionalModel,
     DDPMSampler,
     RespacedScheduler,
+    ILVRSweep,
+    ContactSheet,
     ExampleReference,
 ]
 

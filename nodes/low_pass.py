@@ -8,6 +8,26 @@ from .host.schema import LowPass, schema
 WORDS = ["ilvr", "low pass", "blur", "downsample", "frequency"]
 
 
+def filter_inputs(optional=False):
+    return [
+        io.Combo.Input(
+            "kernel",
+            options=list(core.KERNELS),
+            default="cubic",
+            optional=optional,
+            tooltip="How pixels are averaged. cubic is the paper's; lanczos keeps edges "
+            "sharper, linear and box soften them.",
+        ),
+        io.Boolean.Input(
+            "exact",
+            default=True,
+            optional=optional,
+            tooltip="On: the image made smaller equals the reference made smaller. Off: "
+            "the paper's filter, which comes only near it.",
+        ),
+    ]
+
+
 class LowPassFilter(io.ComfyNode):
     @classmethod
     def define_schema(cls):
@@ -28,19 +48,7 @@ class LowPassFilter(io.ComfyNode):
                     "factors keep shapes and colours, large ones the colours of large areas; one "
                     "above the image's size keeps the mean colour alone.",
                 ),
-                io.Combo.Input(
-                    "kernel",
-                    options=list(core.KERNELS),
-                    default="cubic",
-                    tooltip="How pixels are averaged. cubic is the paper's; lanczos keeps edges "
-                    "sharper, linear and box soften them.",
-                ),
-                io.Boolean.Input(
-                    "exact",
-                    default=True,
-                    tooltip="On: the image made smaller equals the reference made smaller. Off: "
-                    "the paper's filter, which comes only near it.",
-                ),
+                *filter_inputs(),
                 io.Image.Input(
                     "image",
                     optional=True,

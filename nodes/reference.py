@@ -5,8 +5,8 @@ from pathlib import Path
 from comfy_api.latest import io
 
 from ..ilvr import image as pictures
-from .host.reference import EncodedReference, empty_latent
-from .host.schema import Reference, schema
+from .host.reference import EncodedReference, empty_latent, encode
+from .host.schema import Reference, schema, to_host
 
 EXAMPLES = Path(pictures.__file__).parent / "assets" / "references"
 MAX_SEED = 2**64 - 1
@@ -25,7 +25,7 @@ class NoisedReference(io.ComfyNode):
                 io.Image.Input(
                     "image",
                     tooltip="The reference. Several are used in turn over the batch; for a video "
-                    "model they are its frames.",
+                    "model they are its frames, and one alone is all of them.",
                 ),
                 io.Vae.Input("vae", tooltip="The VAE of the model that samples."),
                 io.Combo.Input(
@@ -46,7 +46,8 @@ class NoisedReference(io.ComfyNode):
                     "mask",
                     optional=True,
                     tooltip="Where the reference is followed: white follows it, black is left to "
-                    "the model. Any size.",
+                    "the model; for a video, one for all frames or one for each. Any size. "
+                    "SetLatentNoiseMask is the other way round: white is painted anew.",
                 ),
                 io.Int.Input(
                     "seed",
@@ -58,6 +59,15 @@ class NoisedReference(io.ComfyNode):
                     tooltip="Seed of the reference's noise; the sampler's if not connected. Give "
                     "one where sampling is split over several samplers.",
                 ),
+                io.Int.Input(
+                    "length",
+                    default=1,
+                    min=1,
+                    max=16384,
+                    optional=True,
+                    tooltip="For a video model: how many frames a single picture is held for. "
+                    "Several pictures are the frames themselves.",
+                ),
             ],
             outputs=[
                 Reference.Output(display_name="reference"),
@@ -68,8 +78,8 @@ class NoisedReference(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, image, vae, noise, batch_size, mask=None, seed=None):
-        samples = vae.encode(image[..., :3])
+    def execute(cls, image, vae, noise, batch_size, mask=None, seed=None, length=1):
+        samples = encode(vae, image[..., :3], length)
         compression = vae.spacial_compression_encode()
         reference = EncodedReference(samples, compression, noise, mask, seed)
         return io.NodeOutput(reference, empty_latent(samples, batch_size))
@@ -97,4 +107,4 @@ class ExampleReference(io.ComfyNode):
     @classmethod
     def execute(cls, name):
         image = pictures.to_tensor(pictures.open_image(EXAMPLES / f"{name}.png"))
-        return io.NodeOutput((image.movedim(1, -1) + 1) / 2)  # BCHW in [-1, 1] -> BHWC in [0, 1]
+        return io.NodeOutput(to_host(image))

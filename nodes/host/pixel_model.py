@@ -16,11 +16,16 @@ import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
 
-from ...ilvr.checkpoint import BUNDLED, Configuration, read_state_dict, recognise
+from ...ilvr.checkpoint import BUNDLED, Configuration, OtherKind, read_state_dict, recognise
 from ...ilvr.unet import Block, UNet
 
 FOLDER = "adm"
 DTYPES = [torch.float16, torch.bfloat16, torch.float32]  # what the host may choose from, best first
+LOADERS = {  # the host's, for what people choose by mistake
+    "a LoRA": "Load LoRA",
+    "a latent diffusion model such as Stable Diffusion": "Load Checkpoint or Load Diffusion Model",
+    "a VAE": "Load VAE",
+}
 VARIANCE = "ilvr_learned_variance"  # in transformer_options: who takes the network's output
 
 
@@ -51,16 +56,30 @@ def checkpoint_path(name: str) -> str:
     return path
 
 
-def load(path: str) -> ModelPatcher:
-    """The host's model of an ADM checkpoint. Raises ValueError for a file of another kind."""
-    state, metadata = read_state_dict(path)
+def load(path: str, disable_dynamic: bool = True) -> ModelPatcher:
+    """The host's model of an ADM checkpoint. Raises ValueError for a file of another kind.
+
+    disable_dynamic: what newer hosts ask of the function that they load a model again with; a
+    plain ModelPatcher is never dynamic.
+    """
+    state, metadata = _read(path)
     configuration = recognise(state, metadata, path=path).configuration
     config = PixelConfig({"configuration": configuration})
     config.set_inference_dtype(_dtype(state), None)
     model = PixelModel(config, device=memory.unet_offload_device())
     model.load_model_weights(state, "")
     model.eval()
-    return ModelPatcher(model, memory.get_torch_device(), memory.unet_offload_device())
+    patcher = ModelPatcher(model, memory.get_torch_device(), memory.unet_offload_device())
+    patcher.cached_patcher_init = (load, (path,))
+    return patcher
+
+
+def _read(path):
+    try:
+        return read_state_dict(path)
+    except OtherKind as error:
+        loader = LOADERS.get(error.kind)
+        raise ValueError(f"{error} {loader} loads it." if loader else str(error)) from None
 
 
 def _dtype(state):
@@ -90,7 +109,6 @@ def conditioning(model: ModelPatcher, label: int | None) -> list:
 class PixelConfig(comfy.supported_models_base.BASE):
     unet_extra_config: ClassVar[dict] = {}
     latent_format = comfy.latent_formats.ChromaRadiance  # 3 channels that are the picture itself
-    memory_usage_factor = 0.1
     supported_inference_dtypes = DTYPES
 
 
@@ -102,6 +120,13 @@ class PixelModel(comfy.model_base.BaseModel):
         super().__init__(config, eps, device=device, unet_model=_network)
         self.configuration: Configuration = config.unet_config["configuration"]
         self.model_sampling = PixelSampling(self.configuration)
+
+    def memory_required(self, input_shape, cond_shapes=None):
+        """Bytes of activations: at most 12 tensors of full size and width live at once, and the
+        convolutions want some room to work in."""
+        batch, _, height, width = input_shape
+        channels = self.configuration.model_channels * self.configuration.channel_mult[0]
+        return 15 * batch * channels * height * width * memory.dtype_size(self.get_dtype())
 
     def extra_conds(self, **kwargs):
         conds = super().extra_conds(**kwargs)
@@ -136,7 +161,7 @@ class PixelSampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_samp
 
 def _network(configuration, dtype, device, operations):
     return configuration.network(
-        functools.partial(PixelUNet, size_step=configuration.size_step),
+        functools.partial(PixelUNet, configuration),
         dtype=dtype,
         device=device,
         operations=operations,
@@ -146,9 +171,9 @@ def _network(configuration, dtype, device, operations):
 class PixelUNet(UNet):
     """The core's U-Net as the host calls it, interruptible between its blocks."""
 
-    def __init__(self, size_step, **layout):
+    def __init__(self, configuration: Configuration, **layout):
         super().__init__(**layout)
-        self.size_step = size_step
+        self.size_step, self.image_size = configuration.size_step, configuration.image_size
         for module in self.modules():
             if isinstance(module, Block):
                 module.register_forward_pre_hook(_stop_if_interrupted)
@@ -169,6 +194,11 @@ class PixelUNet(UNet):
             raise ValueError(
                 f"The latent has {x.shape[1]} channels and this pixel model takes "
                 f"{self.in_channels}; use the latent of NoisedReference or the VAE of its loader."
+            )
+        if 4 * max(height, width) <= self.image_size:
+            raise ValueError(
+                f"The latent is of {width} x {height} pixels and this model was trained for "
+                f"{self.image_size}: it has no smaller latents, so use the one of NoisedReference."
             )
         if height % self.size_step or width % self.size_step:
             raise ValueError(

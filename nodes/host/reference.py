@@ -39,19 +39,31 @@ class EncodedReference:
         return NoisedReference(samples.to(x.device), self.noise, mask, self.seed)
 
 
+def encode(vae, image: Tensor, length: int) -> Tensor:
+    """The VAE's latents of pictures (B, H, W, 3), or of B frames of a video; one picture is held
+    for `length` frames. Raises ValueError for a length that is not that of the frames."""
+    video = vae.latent_dim == 3 and not vae.not_video
+    if length > 1 and not video:
+        raise ValueError(f"This VAE encodes pictures; set length to 1 instead of {length}.")
+    if length > 1 and len(image) not in (1, length):
+        raise ValueError(
+            f"The reference has {len(image)} frames and length is {length}; give as many frames, "
+            f"or one picture."
+        )
+    return vae.encode(image.expand(length, -1, -1, -1) if len(image) < length else image)
+
+
 def _match_frames(samples, x):
-    if samples.ndim == 4 and x.ndim == 5:
-        samples = samples.unsqueeze(2)
+    if samples.ndim == 4 and x.ndim == 5:  # of a VAE that encodes each frame by itself
+        samples = samples.unsqueeze(2).expand(-1, -1, x.shape[2], -1, -1)
     if samples.ndim == 5 and x.ndim == 4 and samples.shape[2] == 1:
         samples = samples.squeeze(2)
     if samples.ndim != x.ndim:
         raise ValueError("The reference is a video and the latent a picture; give one frame.")
-    if x.ndim == 5 and samples.shape[2] == 1:
-        samples = samples.expand(-1, -1, x.shape[2], -1, -1)
     if x.ndim == 5 and samples.shape[2] != x.shape[2]:
         raise ValueError(
             f"The reference has {samples.shape[2]} latent frames and the latent {x.shape[2]}; "
-            f"give as many frames, or one picture."
+            f"set length in NoisedReference to the video's number of frames, or give as many."
         )
     return samples
 
@@ -70,12 +82,10 @@ def _match_size(samples, x, compression):
 
 
 def _match_mask(mask, samples):
-    """(B, H, W) -> (B, 1, h, w), or (B, 1, T, h, w) for a video, at the size of the samples."""
-    mask = mask.float().reshape(-1, 1, *mask.shape[-2:])
-    mask = _resampled(mask, samples.shape[-2:], mode="area").clamp(0, 1)
-    if samples.ndim == 5:
-        mask = mask.unsqueeze(2).expand(-1, -1, samples.shape[2], -1, -1)
-    return mask.to(samples.device)
+    """(B, H, W) -> (B, 1, h, w), or frames (F, H, W) -> (1, 1, T, h, w) of a video."""
+    mask = mask.float().reshape(-1, *mask.shape[-2:])
+    mask = mask[:, None] if samples.ndim == 4 else mask[None, None]
+    return F.interpolate(mask, samples.shape[2:], mode="area").clamp(0, 1).to(samples.device)
 
 
 def _resampled(x, size, **how):

@@ -1,4 +1,4 @@
-"""Node schemas that every supported host takes, and the pack's own types of connections."""
+"""Node schemas that every supported host takes, its images, and the pack's own types."""
 
 import dataclasses
 
@@ -15,3 +15,13 @@ def schema(**fields) -> io.Schema:
     """io.Schema in the pack's category, without the fields that an older host does not know."""
     fields = {"category": CATEGORY, **fields}
     return io.Schema(**{name: value for name, value in fields.items() if name in _FIELDS})
+
+
+def from_host(image):
+    """An IMAGE (B, H, W, 3 or more) in [0, 1] as the core has it: (B, 3, H, W) in [-1, 1]."""
+    return image[..., :3].movedim(-1, 1) * 2 - 1
+
+
+def to_host(image):
+    """(B, 3, H, W) in [-1, 1] as an IMAGE."""
+    return (image.movedim(1, -1) + 1) / 2

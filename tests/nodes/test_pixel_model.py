@@ -128,9 +128,33 @@ def test_says_what_does_not_fit():
         sample(model, "euler", sigmas(model, 2), latent=torch.zeros(1, 3, 64, 60))
     with pytest.raises(ValueError, match="4 channels and this pixel model takes 3"):
         sample(model, "euler", sigmas(model, 2), latent=torch.ones(1, 4, 64, 64))
+    with pytest.raises(ValueError, match="of 8 x 8 pixels and this model was trained for 64"):
+        sample(model, "euler", sigmas(model, 2), latent=torch.zeros(1, 3, 8, 8))
     labelled = load("classes.safetensors", 2)[0]
     with pytest.raises(ValueError, match="needs a class"):
         sample(labelled, "euler", sigmas(labelled, 2), latent=torch.zeros(1, 3, 16, 16))
+
+
+@pytest.mark.parametrize(
+    "key, loader",
+    [
+        ("unet.lora_up.weight", "Load LoRA loads it"),
+        ("model.transformer_blocks.0", "Load Checkpoint"),
+    ],
+)
+def test_names_the_loader_of_another_kind(key, loader):
+    comfy.utils.save_torch_file({key: torch.zeros(2)}, f"{ADM}/other.safetensors")
+    with pytest.raises(ValueError, match=f"other.safetensors is a .* {loader}"):
+        load("other.safetensors")
+
+
+def test_newer_hosts_can_load_the_model_again():
+    model, x = load()[0], noise(1, 3, 64, 64)
+    function, arguments = model.cached_patcher_init
+    again = function(*arguments, disable_dynamic=True)
+    (_, _, wanted), *_ = start(model, x)
+    (_, _, got), *_ = start(again, x)
+    assert again.model is not model.model and torch.equal(got, wanted)
 
 
 def test_interrupt_stops_inside_the_network():
