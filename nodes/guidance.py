@@ -34,7 +34,8 @@ class ConditioningRange(io.ComfyNode):
                     max=1000,
                     step=1,
                     tooltip="Timestep down to which it is followed; 0 is the finished image. Raise "
-                    "it to let the model depart from the reference's colours and shapes.",
+                    "it to let the model depart from the reference's colours and shapes. lms, "
+                    "ipndm, deis and gradient_estimation go too far for a step or two below it.",
                 ),
             ],
             outputs=[Range.Output(display_name="range")],
