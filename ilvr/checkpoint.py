@@ -7,7 +7,6 @@ selects, else it is assumed. Whatever was recognised can be overridden.
 
 import json
 import os
-import pickle
 import re
 import zipfile
 from collections.abc import Mapping
@@ -231,7 +230,7 @@ def load(
         state[name] = weight
     network.load_state_dict(state, assign=True)
     network.dtype = dtype
-    return DiffusionModel(network.eval().requires_grad_(False), recognised)
+    return DiffusionModel(network.train(False).requires_grad_(False), recognised)
 
 
 def inspect(path: str | Path, overrides: Mapping | None = None) -> Recognised:
@@ -268,7 +267,7 @@ def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: there is no such checkpoint file.")
-    content, metadata = _read_safetensors(path) if _is_safetensors(path) else _read_pickle(path)
+    content, metadata = _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)
     state = _weights_in(content)
     if not state:
         raise ValueError(f"{path} holds no weights; an ADM checkpoint is needed.")
@@ -295,18 +294,18 @@ def _read_safetensors(path):
         raise ValueError(f"{path} is truncated or no safetensors file ({error}).") from None
 
 
-def _read_pickle(path):
+def _read_torch(path):
     try:
         mmap = zipfile.is_zipfile(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap), {}
-    except pickle.UnpicklingError as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a file of unknown content may raise
         if re.search(CODE_IN_PICKLE, str(error)):
             raise ValueError(
                 f"{path} holds Python objects besides weights, which could run code, and was not "
                 f"opened; get it as .safetensors."
             ) from None
-        raise ValueError(f"{path} is truncated or no PyTorch checkpoint.") from None
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError, AttributeError):
         raise ValueError(f"{path} is truncated or no PyTorch checkpoint.") from None
 
 

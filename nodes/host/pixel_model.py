@@ -68,7 +68,7 @@ def load(path: str, disable_dynamic: bool = True) -> ModelPatcher:
     config.set_inference_dtype(_dtype(state), None)
     model = PixelModel(config, device=memory.unet_offload_device())
     model.load_model_weights(state, "")
-    model.eval()
+    model.train(False)
     patcher = ModelPatcher(model, memory.get_torch_device(), memory.unet_offload_device())
     patcher.cached_patcher_init = (load, (path,))
     return patcher

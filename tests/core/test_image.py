@@ -100,6 +100,12 @@ def test_saved_pictures_carry_their_parameters(tmp_path):
     assert read_parameters(tmp_path / "bare.png") is None
 
 
+def test_sheets_keep_the_shape_of_wide_and_tall_pictures():
+    wide, tall = Image.new("RGB", (32, 16), "red"), Image.new("RGB", (16, 32), "blue")
+    colours = {c: n for n, c in contact_sheet([[wide, tall]], cell=64).getcolors(10**6)}
+    assert colours[(255, 0, 0)] == 64 * 32 and colours[(0, 0, 255)] == 16 * 32
+
+
 def test_contact_sheet_shows_pictures_and_labels():
     red, blue = Image.new("RGB", (16, 16), "red"), Image.new("RGB", (16, 16), "blue")
     sheet = contact_sheet([[red, blue], [blue, None]], ["one", "two"], ["first", "second"], "title")

@@ -1,0 +1,79 @@
+"""What the registry and ComfyUI-Manager get of this repository."""
+
+import ast
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LIMIT = 16 * 2**20  # bytes
+MODULES = {
+    "aiohttp", "ctypes", "ftplib", "http", "httpx", "importlib", "marshal", "multiprocessing",
+    "pickle", "requests", "runpy", "shelve", "socket", "ssl", "subprocess", "urllib", "webbrowser",
+}  # fmt: skip
+CALLS = {"eval", "exec", "compile", "__import__", "system", "popen", "getenv", "putenv", "environ"}
+PREFIXES = ("exec", "spawn", "fork", "posix_spawn")  # of os
+
+
+def published() -> list[Path]:
+    """The tracked files that .comfyignore leaves."""
+    tracked = git("ls-files")
+    ignored = set(git("ls-files", "--cached", "--ignored", "--exclude-from=.comfyignore"))
+    return [ROOT / name for name in tracked if name not in ignored]
+
+
+def git(*arguments):
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("the list of published files, since this is no git checkout.")
+    return done.stdout.splitlines()
+
+
+def offences(source: str) -> list[str]:
+    """Imports and calls in Python source that a published pack must not have."""
+    found = []
+    for item in ast.walk(ast.parse(source)):
+        if isinstance(item, ast.Import):
+            found += [name.name for name in item.names if name.name.split(".")[0] in MODULES]
+        elif isinstance(item, ast.ImportFrom) and not item.level:
+            found += [item.module] if item.module.split(".")[0] in MODULES else []
+        elif isinstance(item, ast.Attribute):
+            of_os = isinstance(item.value, ast.Name) and item.value.id == "os"
+            bad = item.attr in CALLS or (of_os and item.attr.startswith(PREFIXES))
+            found += [item.attr] if bad else []
+        elif isinstance(item, ast.Name) and item.id in CALLS:
+            found.append(item.id)
+        elif isinstance(item, ast.Call) and ast.unparse(item.func) == "torch.load":
+            safe = any(k.arg == "weights_only" and k.value.value is True for k in item.keywords)
+            found += [] if safe else ["torch.load"]
+    return found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import urllib.request", "from subprocess import run", "os.environ['A']", "eval('1')",
+        "model.eval()", "torch.load(path)", "torch.load(path, weights_only=False)", "os.execv(a)",
+    ],
+)  # fmt: skip
+def test_offences_are_found(source):
+    assert offences(source)
+
+
+def test_nothing_published_reaches_beyond_the_pack():
+    sources = [path for path in published() if path.suffix == ".py"]
+    assert ROOT / "__init__.py" in sources and ROOT / "nodes" / "host" / "sampler.py" in sources
+    assert not any("training" in path.parts or "tests" in path.parts for path in sources)
+    for path in sources:
+        assert offences(path.read_text()) == [], path
+
+
+def test_what_is_published_is_small():
+    assert sum(path.stat().st_size for path in published()) <= LIMIT
+
+
+def test_the_manager_finds_every_node():
+    nodes = json.loads((ROOT / "tests" / "nodes" / "schema.json").read_text())
+    assert sorted(json.loads((ROOT / "node_list.json").read_text())) == sorted(nodes)
