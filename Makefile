@@ -1,10 +1,11 @@
 # make demo: pictures in output/ from nothing.  make test: every test.  Both set up .venv first.
+# make comfyui: a ComfyUI with the pack in it, set up where there is none, and started.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 REFERENCES := ilvr/assets/references
 
-.PHONY: demo test lint benchmark pictures clean
+.PHONY: demo test comfyui lint benchmark pictures clean
 
 demo: $(VENV)/.ready
 	$(RUN) -m ilvr sample $(REFERENCES)/render-lake.png $(REFERENCES)/clip-art.png $(REFERENCES)/scribble.png $(REFERENCES)/pixel-art.png --factor 8 --count 4 --out output
@@ -13,6 +14,10 @@ demo: $(VENV)/.ready
 
 test: $(VENV)/.ready-test lint
 	$(RUN) -m pytest
+
+# COMFYUI_PATH, COMFYUI_REPO and COMFYUI_ARGS choose the ComfyUI and its options.
+comfyui:
+	PYTHON=$(PYTHON) scripts/comfyui.sh
 
 lint: $(VENV)/.ready-test
 	$(RUN) -m ruff check .

@@ -9,7 +9,7 @@ collect_ignore = [] if "ILVR_HOST" in os.environ else ["nodes"]
 
 
 def pytest_terminal_summary(terminalreporter):
-    for report in terminalreporter.stats.get("skipped", []):
-        if "test_hosts" in report.nodeid:
-            reason = report.longrepr[2].removeprefix("Skipped: ")
-            terminalreporter.write_line(f"NOT TESTED: {reason}", yellow=True)
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = [report.longrepr[2].removeprefix("Skipped: ") for report in skipped]
+    for reason in dict.fromkeys(reasons):
+        terminalreporter.write_line(f"NOT TESTED: {reason}", yellow=True)

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-HOW = "set COMFYUI_PATH to a ComfyUI, or put one under ~/comfy, with a .venv"
+HOW = "`make comfyui` gets one; or set COMFYUI_PATH to a ComfyUI with a .venv"
 
 
 def hosts() -> list[Path]:
@@ -21,14 +21,33 @@ def interpreter(host: Path) -> Path | None:
     return next((python for python in names if python.exists()), None)
 
 
-def run_inside(host: Path, *arguments, **environment) -> subprocess.Popen:
+def each_host() -> dict:
+    """Arguments of a parametrisation over the hosts; over None where there is none."""
+    return {"params": hosts() or [None], "ids": lambda host: host.name if host else "none"}
+
+
+def why_not(host: Path | None) -> str | None:
+    """Why nothing can be run in this host."""
+    if host is None:
+        return f"no ComfyUI was found; {HOW}."
+    if not (host / "main.py").exists():
+        return f"there is no ComfyUI in {host}; {HOW}."
+    if interpreter(host) is None:
+        return f"{host.name} has no .venv; {HOW}."
+    return None
+
+
+def run_inside(
+    host: Path, *arguments, output=subprocess.PIPE, **environment: str
+) -> subprocess.Popen:
     """The host's Python with these arguments, in its folder and with nothing of ours on sys.path:
-    our nodes/ would hide its nodes.py. Output of both kinds is in the result's stdout."""
+    our nodes/ would hide its nodes.py. Output of both kinds is in the result's stdout, or in the
+    file `output`."""
     return subprocess.Popen(
         [str(part) for part in (interpreter(host), *arguments)],
         cwd=host,
         env={**os.environ, "ILVR_HOST": str(host), **environment},
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
     )

@@ -4,18 +4,20 @@ import os
 
 import pytest
 
-from tests.hosts import HOW, ROOT, hosts, interpreter, run_inside
+from tests.hosts import HOW, ROOT, each_host, run_inside, why_not
+
+
+@pytest.fixture(**each_host())
+def host(request):
+    return request.param
 
 
 @pytest.mark.skipif("ILVR_HOST" in os.environ, reason="inside a host")
-@pytest.mark.parametrize("host", hosts() or [None], ids=lambda host: host.name if host else "none")
 def test_nodes_in(host, tmp_path):
-    if host is None:
-        pytest.skip(f"the nodes, since no ComfyUI was found; {HOW} that has pytest.")
-    if interpreter(host) is None:
-        pytest.skip(f"the nodes in {host.name}, which has no .venv; {HOW} that has pytest.")
+    if reason := why_not(host):
+        pytest.skip(f"the nodes: {reason}")
     if run_inside(host, "-c", "import pytest").wait():
-        pytest.skip(f"the nodes in {host.name}, whose .venv has no pytest; {HOW} that has pytest.")
+        pytest.skip(f"the nodes: the .venv of {host.name} has no pytest; {HOW}, pytest in it.")
     options = ["-c", ROOT / "pyproject.toml", "-o", "pythonpath=", "-p", "no:cacheprovider"]
     run = run_inside(
         host, "-m", "pytest", "-q", "--tb=short", *options, ROOT / "tests" / "nodes",

@@ -27,34 +27,58 @@ MEAN = 0.1
 SEED = 7
 
 
-class Empty(torch.nn.Module):
-    """In the place of a network: the model below knows the answer itself."""
-
-    def __init__(self, dtype=None, **kwargs):
-        super().__init__()
-        self.dtype = dtype
-
-
-class Gaussian(comfy.model_base.BaseModel):
-    """A host model of data N(MEAN, d^2): E[x_0 | x] in closed form.
+def posterior_mean(z, signal, noise):
+    """E[x_0 | z = signal x_0 + noise eps] of data N(MEAN, d^2), in closed form.
 
     d differs from column to column, so that high and low frequencies depend on each other.
     """
+    variance = (0.2 + 0.3 * (torch.arange(z.shape[-1]) % 3)) ** 2
+    gain = variance * signal / (variance * signal**2 + noise**2)
+    return MEAN + gain * (z - signal * MEAN)
+
+
+class Network(torch.nn.Module):
+    """The perfect network of that data: it sees z, and answers as its kind is trained to."""
+
+    def __init__(self, kind, sigma_data=1.0, dtype=None, **kwargs):
+        super().__init__()
+        self.kind, self.sigma_data, self.dtype = kind, sigma_data, dtype
+
+    def forward(self, z, timesteps, context=None, transformer_options=None, **kwargs):
+        signal, noise = self.levels(float(transformer_options["sigmas"][0]))
+        x0 = posterior_mean(z, signal, noise)
+        return self.output(x0, (z - signal * x0) / noise, signal, noise)
+
+    def levels(self, sigma):
+        """(signal, noise) of z = signal x_0 + noise eps."""
+        if self.kind == ModelType.FLOW:
+            return 1 - sigma, sigma
+        if self.kind == ModelType.FLOW_COSMOS:
+            return 1 / (1 + sigma), sigma / (1 + sigma)
+        signal = (sigma**2 + self.sigma_data**2) ** -0.5  # z has sigma_data's share of variance 1
+        return signal, signal * sigma
+
+    def output(self, x0, eps, signal, noise):
+        """eps (DDPM), v (progressive distillation), F (EDM) or the velocity of a straight flow."""
+        if self.kind in (ModelType.FLOW, ModelType.FLOW_COSMOS):
+            return eps - x0
+        if self.kind == ModelType.V_PREDICTION:
+            return signal * eps - noise * x0
+        if self.kind == ModelType.EDM:
+            return noise / self.sigma_data * x0 - signal * self.sigma_data * eps
+        return eps
+
+
+class Gaussian(comfy.model_base.BaseModel):
+    """A host model around that network, which keeps every (sigma, state) that enters it."""
 
     def __init__(self, config, kind):
-        super().__init__(config, kind, device="cpu", unet_model=Empty)
-        self.flow = kind == ModelType.FLOW
+        super().__init__(config, kind, device="cpu", unet_model=Network)
         self.entered = []
 
     def _apply_model(self, x, t, *args, **kwargs):
         self.entered.append((float(t[0]), x.clone()))
-        return self.denoised(x, t.reshape(-1, *[1] * (x.ndim - 1)))
-
-    def denoised(self, x, sigma):
-        signal = 1 - sigma if self.flow else 1.0
-        variance = (0.2 + 0.3 * (torch.arange(x.shape[-1]) % 3)) ** 2
-        gain = variance * signal / (variance * signal**2 + sigma**2)
-        return MEAN + gain * (x - signal * MEAN)
+        return super()._apply_model(x, t, *args, **kwargs)
 
 
 def gaussian(kind=ModelType.EPS, latent_format=comfy.latent_formats.ChromaRadiance, **settings):
@@ -63,7 +87,8 @@ def gaussian(kind=ModelType.EPS, latent_format=comfy.latent_formats.ChromaRadian
         sampling_settings = settings
 
     Config.latent_format = latent_format
-    config = Config({"dtype": torch.float32})
+    sigma_data = settings.get("sigma_data", 1.0)
+    config = Config({"dtype": torch.float32, "kind": kind, "sigma_data": sigma_data})
     model = Gaussian(config, kind)
     return comfy.model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
 
@@ -81,16 +106,27 @@ def pixel_vae():
     return comfy.sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)})
 
 
-def tiny_vae():
+def tiny_vae(channels=4):
     """The host's smallest VAE of latents, 8 pixels a cell, with random weights."""
-    shapes = comfy.taesd.taesd.TAESD(latent_channels=4).state_dict()
-    weights = {name: _weight(value.shape) for name, value in shapes.items()}
+    shapes = comfy.taesd.taesd.TAESD(latent_channels=channels).state_dict()
+    weights = random_weights(shapes)
+    weights["vae_scale"], weights["vae_shift"] = torch.tensor(0.2), torch.tensor(0.0)
+    grey = max((name for name in weights if "decoder" in name), key=lambda n: int(n.split(".")[1]))
+    weights[grey.replace("weight", "bias")] += 0.5
     return comfy.sd.VAE(sd=weights)
 
 
-def _weight(shape):
-    fan_in = max(1, shape[1:].numel())
-    return noise(1, *shape)[0] / fan_in**0.5
+def random_weights(state):
+    """For a network's state_dict: normalisations as they begin, the rest as layers begin."""
+    return {name: _weight(name, value, seed) for seed, (name, value) in enumerate(state.items())}
+
+
+def _weight(name, value, seed):
+    if name.endswith((".gamma", ".scale")) or (value.ndim < 2 and name.endswith("weight")):
+        return torch.ones_like(value)
+    if value.ndim < 2:
+        return torch.zeros_like(value)
+    return noise(*value.shape, seed=seed) / value[0].numel() ** 0.5
 
 
 def reference(image=None, vae=None, noise="fresh", **options):

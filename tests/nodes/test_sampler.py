@@ -19,13 +19,20 @@ from .host import (
     noise,
     picture,
     pixel_vae,
+    posterior_mean,
     reference,
     sample,
     sigmas,
     tiny_vae,
 )
 
-KINDS = {"eps": {}, "flow": {"kind": ModelType.FLOW, "shift": 3.0}}
+KINDS = {
+    "eps": {},
+    "v": {"kind": ModelType.V_PREDICTION},
+    "edm": {"kind": ModelType.EDM, "sigma_data": 0.5, "sigma_max": 80.0},
+    "flow": {"kind": ModelType.FLOW, "shift": 3.0},
+    "cosmos": {"kind": ModelType.FLOW_COSMOS, "sigma_max": 80.0},
+}
 IMAGE = picture(1, 32, 32, 3)
 
 
@@ -38,27 +45,37 @@ def clean(image=IMAGE):
     return image.movedim(-1, 1) * 2 - 1
 
 
+def levels(model, sigma):
+    """(signal, noise) of the state x = signal x_0 + noise eps that a sampler holds at sigma."""
+    return (1 - sigma, sigma) if model.model.model_type == ModelType.FLOW else (1.0, sigma)
+
+
+def noised(model, sigma, y, seed=SEED):
+    signal, noise = levels(model, sigma)
+    return signal * y + noise * core.ItemNoise([seed]).draw("reference", 1000 * sigma, y)
+
+
 def band_off(model, phi, sigma, x):
-    """How far phi(x) is from phi(y_t), y_t noised by the model's own rule."""
+    """How far phi(x) is from phi(y_t)."""
     x = x[:1]  # positive and negative prompt may go through the network together
-    eps = core.ItemNoise([SEED]).draw("reference", 1000 * sigma, x)
-    sampling = model.get_model_object("model_sampling")
-    y = sampling.noise_scaling(torch.tensor([sigma]), eps, clean())
-    return float((phi(x) - phi(y)).abs().max())
+    return float((phi(x) - phi(noised(model, sigma, clean()))).abs().max())
 
 
-def paper(model, schedule, y, phi, x, seed=SEED):
+def start_scale(model, sigma):
+    """How large pure noise is: models of variance 1 + sigma^2 know no state without an image."""
+    straight = (ModelType.FLOW, ModelType.FLOW_COSMOS)
+    return sigma if model.model.model_type in straight else (1 + sigma**2) ** 0.5
+
+
+def paper(model, schedule, y, phi, x):
     """Algorithm 1 with euler's rule, on an analytic model."""
-    denoised, flow = model.model.denoised, model.model.flow
-    eps = core.ItemNoise([seed])
-    s = schedule[0]
-    x = x if flow else x * torch.sqrt(1 + s**2)
-    for s, t in zip(schedule, schedule[1:]):
-        x0 = denoised(x, s)
+    s, *rest = schedule.tolist()
+    x = x * start_scale(model, s)
+    for t in rest:
+        x0 = posterior_mean(x, *levels(model, s))
         x = x0 + (x - x0) / s * t
-        n = eps.draw("reference", 1000 * float(t), x)
-        y_t = (1 - t) * y + t * n if flow else y + t * n
-        x = phi(y_t) + x - phi(x)
+        x = phi(noised(model, t, y)) + x - phi(x)
+        s = t
     return x
 
 
