@@ -145,7 +145,6 @@ class GuidedFunction:
         run = GuidedRun(self.guides, model, x, sigmas, extra_args or {})
         x = self.base(run, x, sigmas.clone(), extra_args=extra_args, **options)
         run.warn_if_idle()
-        run.warn_if_not_followed(x)
         return run.finish(x)
 
 
@@ -198,22 +197,6 @@ class GuidedRun:
                 else "no noise level of this schedule lies in the range"
             )
             logging.warning("ILVR refined no step: %s.", reason)
-
-    def warn_if_not_followed(self, x):
-        """A sampler of another pack may work on a copy of the state that it hands over."""
-        last = self._refinements[-1]
-        followed = last.guide == "state" and self._refined[-1] and not self._schedule[-1]
-        if not followed or last.range.low or last.reference.mask is not None:
-            return
-        y = last.low_pass(last.reference.clean(x))
-        off, contrast = (
-            part.square().mean().sqrt() for part in (last.low_pass(x) - y, y - y.mean())
-        )
-        if off > contrast / 2 + self._schedule[-2]:
-            logging.warning(
-                "ILVR: this sampler did not keep the refined states, so that only the finished "
-                "image follows the reference; use guide = prediction, or another sampler."
-            )
 
     def _refine_state(self, x, level):
         for i, refinement in enumerate(self._refinements):

@@ -74,9 +74,9 @@ class Scene:
     def phi(self, factor):
         return core.LowPassFilter(factor / self.reference.compression)
 
-    def guided(self, name, factor, **options):
+    def guided(self, name, factor, turned=False, **options):
         sampler = ilvr(self.watched(name), self.reference, low_pass(factor), **options)
-        return self.sample(sampler)
+        return self.sample(sampler, turned=turned)
 
     def watched(self, name):
         """The host's sampler, noting the states that it works with."""
@@ -105,9 +105,8 @@ class Scene:
 
     def _enter(self, network, x, sigma, *args, **kwargs):
         prompts = args[3]["cond_or_uncond"]
-        if self.calls:
-            self.calls[-1].entered += x.clone().chunk(len(prompts))
-            self.calls[-1].prompts += prompts
+        self.calls[-1].entered += x.clone().chunk(len(prompts))
+        self.calls[-1].prompts += prompts
         return network(x, sigma, *args, **kwargs)
 
     def noised(self, sigma, like):
@@ -215,8 +214,8 @@ def test_apply_ilvr_gives_the_same_states_and_latents(scene):
 
 
 def test_both_prompts_guide(scene):
-    sampler = ilvr("euler", scene.reference, low_pass(scene.architecture.factors[0]))
-    one, other = scene.sample(sampler), scene.sample(sampler, turned=True)
+    factor = scene.architecture.factors[0]
+    one, other = (scene.guided("euler", factor, turned) for turned in (False, True))
     assert (one - other).abs().mean() > 0.01 * one.abs().mean()
 
 

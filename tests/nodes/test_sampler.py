@@ -1,5 +1,6 @@
 """The guided sampler on models whose answer is known in closed form."""
 
+import dataclasses
 import logging
 
 import comfy.latent_formats
@@ -279,7 +280,10 @@ def test_says_what_a_node_can_not_use():
     for factor in (1, 8):
         with pytest.raises(ValueError, match="the reference itself; use a factor of 16 or more"):
             ilvr("euler", latent, low_pass(factor))
+        with pytest.raises(ValueError, match="the reference itself"):
+            ilvr("euler", latent, low_pass(factor), guide="prediction")
     ilvr("euler", latent, low_pass(8), range=core.ConditioningRange(1000, 100))
+    ilvr("euler", latent, low_pass(8), guide="prediction", strength=0.9)
 
 
 def test_warns_when_no_step_was_refined(caplog):
@@ -292,6 +296,28 @@ def test_warns_when_no_step_was_refined(caplog):
     with caplog.at_level(logging.WARNING):
         sample(model, ilvr(range=core.ConditioningRange(0, 0)), schedule)
     assert "no noise level of this schedule lies in the range" in caplog.text
+
+
+@pytest.mark.skipif(
+    not hasattr(ModelType, "IMG_TO_IMG_FLOW"), reason="newer hosts have such models"
+)
+def test_refuses_models_that_turn_images_into_images():
+    model = gaussian(ModelType.IMG_TO_IMG_FLOW)
+    with pytest.raises(ValueError, match="turns one image into another without noise"):
+        sample(model, ilvr(), torch.tensor([1.0, 0.5, 0.0]))
+
+
+def test_video_frames_are_followed_frame_by_frame_and_their_number_must_fit():
+    model, phi = gaussian(), core.LowPassFilter(4)
+    frames = noise(1, 3, 5, 32, 32, seed=4)
+    video = dataclasses.replace(reference(), samples=frames)
+    latent = torch.zeros(1, 3, 5, 32, 32)
+    got = sample(model, ilvr("euler", video), sigmas(model), latent=latent)
+    assert (phi(got) - phi(frames)).abs().max() < 1e-4
+    with pytest.raises(ValueError, match="5 latent frames and the latent 7; set length"):
+        sample(model, ilvr("euler", video), sigmas(model), latent=torch.zeros(1, 3, 7, 32, 32))
+    with pytest.raises(ValueError, match="VAE encodes pictures; set length to 1"):
+        reference(length=5)
 
 
 def test_works_under_wrappers_that_call_the_sampler_function():
