@@ -24,10 +24,12 @@ lint: $(VENV)/.ready-test
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
-# The measurements of the README: half a minute for speed, hours on two cores for quality.
+# The measurements of the README: minutes for speed and overhead, hours on two cores for the others.
 benchmark: $(VENV)/.ready-test
 	$(RUN) -m benchmarks.speed
+	$(RUN) -m benchmarks.overhead
 	$(RUN) -m benchmarks.quality
+	$(RUN) -m benchmarks.few_steps
 
 # The pictures of the README.
 pictures: $(VENV)/.ready

@@ -25,13 +25,14 @@ SHOWN = 2  # which reference the sheet shows
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=512, help="images a row [512]")
+    parser.add_argument("--bare", action="store_true", help="the samplers alone, for comparison")
     options = parser.parse_args()
-    run(inside, options.count)
+    run(inside, options.count, options.bare)
 
 
-def inside(count):
+def inside(count, bare):
     """The table and the sheet, in the host."""
-    out = PACK / "output" / "few-steps"
+    out = PACK / "output" / ("few-steps-bare" if bare else "few-steps")
     start(out / "host")
     torch.set_num_threads(1)
     guide = Guided()
@@ -44,7 +45,7 @@ def inside(count):
     for sampler in SAMPLERS:
         rows.append(list(to_images(references[SHOWN : SHOWN + 1])))
         for steps in STEPS:
-            make = partial(guide.images, sampler, steps)
+            make = partial(guide.images, sampler, steps, bare)
             images, _ = generated(out / f"{sampler}-{steps}", references, make)
             seen = (images.clamp(-1, 1) * 127.5).round() / 127.5
             agreements = [psnr(x, references, FACTOR) for x in (images, seen)]
@@ -70,20 +71,21 @@ class Guided:
         return self.nodes[name].EXECUTE_NORMALIZED(*inputs).args
 
     @torch.inference_mode()
-    def images(self, sampler, steps, y, seed):
+    def images(self, sampler, steps, bare, y, seed):
         import comfy.sample
         import comfy.samplers
 
         image = (y.movedim(1, -1) + 1) / 2  # BCHW in [-1, 1] -> BHWC in [0, 1]
         reference, latent = self.node("NoisedReference", image, self.vae, "fresh", len(y))
         low_pass = self.node("LowPassFilter", FACTOR, "cubic", True)[0]
-        bare = comfy.samplers.sampler_object(sampler)
-        guided = self.node("ILVRSampler", bare, reference, low_pass)[0]
+        sampler = comfy.samplers.sampler_object(sampler)
+        if not bare:
+            sampler = self.node("ILVRSampler", sampler, reference, low_pass)[0]
         table = self.model.get_model_object("model_sampling")
         sigmas = comfy.samplers.calculate_sigmas(table, "karras", steps)
         noise = comfy.sample.prepare_noise(latent["samples"], seed)
         return comfy.sample.sample_custom(
-            self.model, noise, 1.0, guided, sigmas, self.condition, self.condition,
+            self.model, noise, 1.0, sampler, sigmas, self.condition, self.condition,
             latent["samples"], disable_pbar=True, seed=seed,
         )  # fmt: skip
 

@@ -15,7 +15,7 @@ from benchmarks.in_host import PACK, run, start
 PARTS = {
     "the reference's noise": ("ilvr.reference", "NoisedReference", "noised"),
     "the filter": ("ilvr.low_pass", "LowPassFilter", "__call__"),
-    "everything": ("nodes.host.sampler", "GuidedRun", "_refine_state"),
+    "everything": ("ilvr.guidance", "Refinement", "state"),
 }
 SD15 = {
     "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 320,

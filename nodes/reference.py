@@ -96,7 +96,7 @@ class ExampleReference(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "name",
-                    options=sorted(path.stem for path in EXAMPLES.glob("*.png")),
+                    options=_examples(),
                     default="render-lake",
                     tooltip="Which picture; they fit the bundled model of landscapes.",
                 ),
@@ -106,5 +106,13 @@ class ExampleReference(io.ComfyNode):
 
     @classmethod
     def execute(cls, name):
+        if name not in _examples():  # older hosts do not check
+            raise ValueError(
+                f"There is no example {name!r}: choose one of {', '.join(_examples())}."
+            )
         image = pictures.to_tensor(pictures.open_image(EXAMPLES / f"{name}.png"))
         return io.NodeOutput(to_host(image))
+
+
+def _examples():
+    return sorted(path.stem for path in EXAMPLES.glob("*.png"))

@@ -43,7 +43,7 @@ class ILVRSweep(io.ComfyNode):
                 io.String.Output(
                     display_name="label",
                     is_output_list=True,
-                    tooltip="What ContactSheet writes: COLUMN | ROW.",
+                    tooltip="What ContactSheet writes: the column, a bar and the row.",
                 ),
             ],
         )
@@ -80,8 +80,8 @@ class ContactSheet(io.ComfyNode):
                     "labels",
                     optional=True,
                     force_input=True,
-                    tooltip="A label for each picture, from ILVRSweep. COLUMN | ROW puts it at its "
-                    "place in a table.",
+                    tooltip="A label for each picture, from ILVRSweep: its column in the table "
+                    "and, after a bar, its row.",
                 ),
                 io.Image.Input(
                     "reference",

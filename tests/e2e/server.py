@@ -25,7 +25,7 @@ from tests.hosts import ROOT, run_inside
 PACK = "ilvr"  # the name of the pack's folder among the host's custom nodes
 FLAGS = [
     "--cpu", "--listen", "127.0.0.1", "--disable-auto-launch", "--disable-api-nodes",
-    "--preview-method", "latent2rgb", "--database-url", "sqlite:///:memory:",
+    "--preview-method", "latent2rgb", "--database-url", "sqlite:///:memory:", "--log-stdout",
 ]  # fmt: skip
 START, ANSWER = 180, 120  # seconds: more than a busy machine needs
 FOLDERS = ("custom_nodes", "input", "output", "temp", "models/adm", "models/vae")

@@ -89,6 +89,11 @@ def test_wide_pictures_keep_their_shape():
     assert shown.shape[0] < 16 + 32 and (shown[-20:-4, -36:-4] - image).abs().max() < 0.01
 
 
+def test_examples_are_those_of_the_pack_alone():
+    with pytest.raises(ValueError, match=r"no example '../mask': choose one of clip-art, "):
+        node("ExampleReference", "../mask")
+
+
 def test_says_what_a_sweep_can_not_use():
     with pytest.raises(ValueError, match="factor 'big' is no number; give some such as 4, 8, 16"):
         node("ILVRSweep", "4, big", "0")

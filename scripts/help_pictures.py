@@ -1,0 +1,154 @@
+"""The pictures of the nodes' help pages, in web/docs/*/: a row or a table of a few panels each.
+
+Run it from the repository: .venv/bin/python scripts/help_pictures.py [NODE...]
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+
+import ilvr
+from ilvr.image import fit, open_image
+
+ROOT = Path(__file__).parents[1]
+REFERENCES = ROOT / "ilvr/assets/references"
+SIZE, CELL = 64, 160
+
+
+def path(name):
+    return REFERENCES / f"{name}.png"
+
+
+def shown(name):
+    """A bundled picture as the model's size shows it."""
+    return fit(open_image(path(name)), SIZE)
+
+
+def images(name, factor, seeds, ends=(1000, 0), mask=None, guide="state", strength=1.0, **how):
+    """Pictures that follow a bundled reference; how: settings of ilvr.sample."""
+    held = None if mask is None else ilvr.load_mask(path(mask), SIZE, path(name))
+    reference = ilvr.NoisedReference(ilvr.load_image(path(name), SIZE), mask=held)
+    low_pass, range = ilvr.LowPassFilter(factor), ilvr.ConditioningRange(*ends)
+    refinement = ilvr.Refinement(reference, low_pass, range, guide, strength)
+    return ilvr.to_images(ilvr.sample(MODEL, seeds, refinement, **how))
+
+
+def image(name, factor, seed=1, **how):
+    return images(name, factor, [seed], **how)[0]
+
+
+def row(panels, **how):
+    """A sheet of one row: {label: picture}."""
+    return ilvr.contact_sheet([list(panels.values())], list(panels), cell=CELL, **how)
+
+
+def low_pass_filter():
+    panels = {f"N = {n}": image("render-lake", n) for n in (2, 8, 32)}
+    return row({"reference": shown("render-lake"), **panels})
+
+
+def noised_reference():
+    seeds = 1, 3
+    filled = images("masked-render", 1, seeds, mask="mask")
+    given = {"image": shown("masked-render"), "mask": shown("mask")}
+    return row({**given, **{f"seed {seed}": made for seed, made in zip(seeds, filled)}})
+
+
+def conditioning_range():
+    panels = {
+        f"1000 to {end}": image("render-meadow", 4, ends=(1000, end)) for end in (0, 500, 750)
+    }
+    return row({"reference": shown("render-meadow"), **panels})
+
+
+def ilvr_sampler():
+    alone = ilvr.to_images(ilvr.sample(MODEL, [1]))[0]
+    guided = {"with ILVR, N = 8": image("clip-art", 8), "N = 16": image("clip-art", 16)}
+    return row({"reference": shown("clip-art"), "sampler alone": alone, **guided})
+
+
+def apply_ilvr():
+    panels = {
+        f"strength {strength:g}": image("render-lake", 4, guide="prediction", strength=strength)
+        for strength in (0, 0.5, 1)
+    }
+    return row({"reference": shown("render-lake"), **panels})
+
+
+def apply_low_pass():
+    picture = ilvr.load_image(path("render-lake"), SIZE)
+    low = ilvr.LowPassFilter(8)(picture)
+    parts = ilvr.to_images(torch.cat([picture, low, picture - low]))
+    return row(dict(zip(["image", "low frequencies", "high frequencies"], parts)))
+
+
+def load_unconditional_model():
+    seeds = range(1, 5)
+    made = ilvr.to_images(ilvr.sample(MODEL, seeds))
+    return row({f"seed {seed}": picture for seed, picture in zip(seeds, made)})
+
+
+def ddpm_sampler():
+    panels = {
+        variance: image("render-lake", 8, sampler="ddpm", steps=50, variance=variance)
+        for variance in ("learned", "small", "large")
+    }
+    return row({"reference": shown("render-lake"), **panels})
+
+
+def respaced_scheduler():
+    panels = {
+        f"{steps} steps": image("render-lake", 8, sampler="ddpm", steps=steps)
+        for steps in (10, 25, 100)
+    }
+    return row({"reference": shown("render-lake"), **panels})
+
+
+def ilvr_sweep():
+    factors, ends = (2, 8, 32), (0, 500)
+    rows = [[image("render-meadow", n, ends=(1000, end)) for n in factors] for end in ends]
+    columns, labels = [f"N = {n}" for n in factors], [f"1000-{end}" for end in ends]
+    return ilvr.contact_sheet(rows, columns, labels, cell=CELL)
+
+
+def contact_sheet():
+    name, factors = "clip-art-sunset", (8, 16)
+    pairs = zip(*(images(name, n, [1, 2]) for n in factors))
+    rows = [[shown(name), *pair] for pair in pairs]
+    columns = ["reference", *(f"N = {n}" for n in factors)]
+    return ilvr.contact_sheet(rows, columns, ["1000-0"], "Clip art to landscape", CELL)
+
+
+def example_reference():
+    names = ["render-lake", "clip-art", "pixel-art", "scribble"]
+    return row({name: shown(name) for name in names})
+
+
+PICTURES = {
+    "LowPassFilter": low_pass_filter,
+    "NoisedReference": noised_reference,
+    "ConditioningRange": conditioning_range,
+    "ILVRSampler": ilvr_sampler,
+    "ApplyILVR": apply_ilvr,
+    "ApplyLowPass": apply_low_pass,
+    "LoadUnconditionalModel": load_unconditional_model,
+    "DDPMSampler": ddpm_sampler,
+    "RespacedScheduler": respaced_scheduler,
+    "ILVRSweep": ilvr_sweep,
+    "ContactSheet": contact_sheet,
+    "ExampleReference": example_reference,
+}
+
+
+def main(names):
+    for name in names or PICTURES:
+        file = ROOT / "web/docs" / name / "effect.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        PICTURES[name]().save(file, quality=90)
+        print(file.relative_to(ROOT), file.stat().st_size)
+
+
+if __name__ == "__main__":
+    MODEL = ilvr.load()
+    main(sys.argv[1:])

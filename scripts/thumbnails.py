@@ -1,0 +1,98 @@
+"""Pictures of workflows for ComfyUI's template browser."""
+
+import io
+import json
+import textwrap
+
+from PIL import Image, ImageDraw, ImageFont
+
+from tests.e2e.server import Server
+from tests.e2e.workflows import box, paths
+
+WIDTH, GAP = 384, 4
+OURS = ("NoisedReference", "LowPassFilter", "ConditioningRange", "ApplyILVR", "ILVRSampler")
+
+
+def thumbnail(server: Server, graph: dict) -> Image.Image:
+    """Of a graph that can run: its sheet, or its references and first results."""
+    if sheets := of_type(graph, "ContactSheet"):
+        graph[sheets[0]]["inputs"]["cell"] = 64
+        (sheet,) = images(server, server.run(graph), sheets)
+        return sheet.resize((WIDTH, round(sheet.height * WIDTH / sheet.width)), Image.LANCZOS)
+    graph = graph | with_references(graph)
+    run = server.run(graph)
+    outputs = [images(server, run, [key]) for key in ordered(graph)]
+    return laid_out([picture for batch in outputs for picture in batch][:4])
+
+
+def with_references(graph):
+    """Nodes that show the pictures that a graph follows or splits, each once."""
+    kinds = ("NoisedReference", "ApplyLowPass")
+    sources = [graph[key]["inputs"]["image"] for kind in kinds for key in of_type(graph, kind)]
+    names = {json.dumps(graph[source[0]]["inputs"]): source for source in sources}
+    return {
+        f"reference {i}": {"class_type": "PreviewImage", "inputs": {"images": source}}
+        for i, source in enumerate(names.values())
+    }
+
+
+def ordered(graph):
+    shown = of_type(graph, "SaveImage") + of_type(graph, "PreviewImage")
+    return sorted(shown, key=lambda key: not key.startswith("reference"))
+
+
+def of_type(graph, class_type):
+    return [key for key, node in graph.items() if node["class_type"] == class_type]
+
+
+def images(server, run, keys):
+    assert run.error is None, run.error
+    files = [file for key in keys for file in run.outputs()[key]["images"]]
+    return [Image.open(io.BytesIO(server.get("/view", **file))).convert("RGB") for file in files]
+
+
+def laid_out(pictures):
+    """Four in a square, fewer in a row."""
+    columns = 2 if len(pictures) == 4 else len(pictures)
+    cell = (WIDTH + GAP) // columns
+    sheet = Image.new("RGB", (WIDTH, cell * len(pictures) // columns - GAP), "white")
+    for i, picture in enumerate(pictures):
+        enlarged = picture.resize((cell - GAP, cell - GAP), Image.BICUBIC)
+        sheet.paste(enlarged, (cell * (i % columns), cell * (i // columns)))
+    return sheet
+
+
+def card(workflow: dict, title: str) -> Image.Image:
+    """Of a graph whose model is not here: its title above a small drawing of it."""
+    sheet = Image.new("RGB", (WIDTH, WIDTH), "#202124")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(24)
+    for i, line in enumerate(textwrap.wrap(title, 30)):
+        draw.text((16, 24 + 32 * i), line, "#e8eaed", font)
+    small = Drawing(workflow)
+    for group in workflow["groups"]:
+        x, y, width, height = group["bounding"]
+        draw.rectangle(small.box(x, y, x + width, y + height), "#26394a")
+    for key, path in paths(workflow).items():
+        draw.line([small.point(*point) for point in path], "#9aa0a6")
+    for node in workflow["nodes"]:
+        ours = node["properties"].get("Node name for S&R") in OURS
+        fill = "#2e7d5b" if ours else "#8d6e3c" if node["type"] == "Note" else "#5f6368"
+        draw.rectangle(small.box(*box(node)), fill)
+    return sheet
+
+
+class Drawing:
+    """Where points of a canvas lie on a card, below its title."""
+
+    def __init__(self, workflow):
+        boxes = [box(node) for node in workflow["nodes"]]
+        self.left, self.top = min(b[0] for b in boxes), min(b[1] for b in boxes)
+        width, height = max(b[2] for b in boxes) - self.left, max(b[3] for b in boxes) - self.top
+        self.scale = min((WIDTH - 32) / width, (WIDTH - 140) / height)
+        self.down = 120 + (WIDTH - 140 - self.scale * height) / 2
+
+    def point(self, x, y):
+        return 16 + (x - self.left) * self.scale, self.down + (y - self.top) * self.scale
+
+    def box(self, left, top, right, bottom):
+        return [*self.point(left, top), *self.point(right, bottom)]
