@@ -33,12 +33,12 @@ class ConditioningRange:
         """From "END" or "START-END", such as 250 or 800-200. Raises ValueError for other texts."""
         start, _, end = text.rpartition("-")
         try:
-            start, end = float(start or 1000), float(end)
+            bounds = float(start or 1000), float(end)
         except ValueError:
             raise ValueError(
                 f"{text!r} is no range; give END or START-END, such as 800-200."
             ) from None
-        return cls(start, end)
+        return cls(*bounds)
 
     def __str__(self):
         return f"{self.start:g}-{self.end:g}"

@@ -139,7 +139,7 @@ def test_values_out_of_bounds_are_refused(server, key, inputs, kind):
         ("4", {"noise": "pink"}, "Unknown reference noise 'pink': choose fresh or fixed"),
         ("8", {"guide": "both"}, "Unknown guide 'both': choose state or prediction"),
         ("7", {"variance": "odd"}, "Unknown variance 'odd': choose .*small, large or learned"),
-        ("2", {"name": "moon"}, ".*moon.*no such picture"),
+        ("2", {"name": "moon"}, "There is no example 'moon': choose one of .*"),
         ("1", {"checkpoint": "moon.pt"}, "There is no checkpoint moon.pt in models/adm any more.*"),
     ],
     ids=str,
