@@ -1,4 +1,4 @@
-"""The pictures of the nodes' help pages, in web/docs/*/: a row or a table of a few panels each.
+"""The pictures of the nodes' help pages, in web/docs/*/: a few panels, two beside each other.
 
 Run it from the repository: .venv/bin/python scripts/help_pictures.py [NODE...]
 """
@@ -6,14 +6,14 @@ Run it from the repository: .venv/bin/python scripts/help_pictures.py [NODE...]
 import sys
 from pathlib import Path
 
-import torch
+from PIL import Image
 
 import ilvr
 from ilvr.image import fit, open_image
 
 ROOT = Path(__file__).parents[1]
 REFERENCES = ROOT / "ilvr/assets/references"
-SIZE, CELL = 64, 160
+SIZE, CELL = 64, 128  # help is read in a narrow column
 
 
 def path(name):
@@ -38,34 +38,42 @@ def image(name, factor, seed=1, **how):
     return images(name, factor, [seed], **how)[0]
 
 
-def row(panels, **how):
-    """A sheet of one row: {label: picture}."""
-    return ilvr.contact_sheet([list(panels.values())], list(panels), cell=CELL, **how)
+def pairs(panels):
+    """Labelled pictures, {label: picture}, two in a row."""
+    labels, pictures = list(panels), list(panels.values())
+    rows = [
+        ilvr.contact_sheet([pictures[i : i + 2]], labels[i : i + 2], cell=CELL)
+        for i in range(0, len(pictures), 2)
+    ]
+    sheet = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)), "white")
+    for i, row in enumerate(rows):
+        sheet.paste(row, (0, i * row.height))
+    return sheet
 
 
 def low_pass_filter():
     panels = {f"N = {n}": image("render-lake", n) for n in (2, 8, 32)}
-    return row({"reference": shown("render-lake"), **panels})
+    return pairs({"reference": shown("render-lake"), **panels})
 
 
 def noised_reference():
     seeds = 1, 3
     filled = images("masked-render", 1, seeds, mask="mask")
     given = {"image": shown("masked-render"), "mask": shown("mask")}
-    return row({**given, **{f"seed {seed}": made for seed, made in zip(seeds, filled)}})
+    return pairs({**given, **{f"seed {seed}": made for seed, made in zip(seeds, filled)}})
 
 
 def conditioning_range():
     panels = {
         f"1000 to {end}": image("render-meadow", 4, ends=(1000, end)) for end in (0, 500, 750)
     }
-    return row({"reference": shown("render-meadow"), **panels})
+    return pairs({"reference": shown("render-meadow"), **panels})
 
 
 def ilvr_sampler():
     alone = ilvr.to_images(ilvr.sample(MODEL, [1]))[0]
     guided = {"with ILVR, N = 8": image("clip-art", 8), "N = 16": image("clip-art", 16)}
-    return row({"reference": shown("clip-art"), "sampler alone": alone, **guided})
+    return pairs({"reference": shown("clip-art"), "sampler alone": alone, **guided})
 
 
 def apply_ilvr():
@@ -73,20 +81,23 @@ def apply_ilvr():
         f"strength {strength:g}": image("render-lake", 4, guide="prediction", strength=strength)
         for strength in (0, 0.5, 1)
     }
-    return row({"reference": shown("render-lake"), **panels})
+    return pairs({"reference": shown("render-lake"), **panels})
 
 
 def apply_low_pass():
-    picture = ilvr.load_image(path("render-lake"), SIZE)
-    low = ilvr.LowPassFilter(8)(picture)
-    parts = ilvr.to_images(torch.cat([picture, low, picture - low]))
-    return row(dict(zip(["image", "low frequencies", "high frequencies"], parts)))
+    picture, panels = ilvr.load_image(path("render-lake"), SIZE), {}
+    for n in (4, 16):
+        low = ilvr.LowPassFilter(n)(picture)
+        panels[f"low, N = {n}"], panels[f"high, N = {n}"] = (
+            ilvr.to_images(part)[0] for part in (low, picture - low)
+        )
+    return pairs(panels)
 
 
 def load_unconditional_model():
     seeds = range(1, 5)
     made = ilvr.to_images(ilvr.sample(MODEL, seeds))
-    return row({f"seed {seed}": picture for seed, picture in zip(seeds, made)})
+    return pairs({f"seed {seed}": picture for seed, picture in zip(seeds, made)})
 
 
 def ddpm_sampler():
@@ -94,7 +105,7 @@ def ddpm_sampler():
         variance: image("render-lake", 8, sampler="ddpm", steps=50, variance=variance)
         for variance in ("learned", "small", "large")
     }
-    return row({"reference": shown("render-lake"), **panels})
+    return pairs({"reference": shown("render-lake"), **panels})
 
 
 def respaced_scheduler():
@@ -102,11 +113,11 @@ def respaced_scheduler():
         f"{steps} steps": image("render-lake", 8, sampler="ddpm", steps=steps)
         for steps in (10, 25, 100)
     }
-    return row({"reference": shown("render-lake"), **panels})
+    return pairs({"reference": shown("render-lake"), **panels})
 
 
 def ilvr_sweep():
-    factors, ends = (2, 8, 32), (0, 500)
+    factors, ends = (2, 16), (0, 500)
     rows = [[image("render-meadow", n, ends=(1000, end)) for n in factors] for end in ends]
     columns, labels = [f"N = {n}" for n in factors], [f"1000-{end}" for end in ends]
     return ilvr.contact_sheet(rows, columns, labels, cell=CELL)
@@ -114,15 +125,15 @@ def ilvr_sweep():
 
 def contact_sheet():
     name, factors = "clip-art-sunset", (8, 16)
-    pairs = zip(*(images(name, n, [1, 2]) for n in factors))
-    rows = [[shown(name), *pair] for pair in pairs]
+    made = zip(*(images(name, n, [1, 2]) for n in factors))
+    rows = [[shown(name), *row] for row in made]
     columns = ["reference", *(f"N = {n}" for n in factors)]
     return ilvr.contact_sheet(rows, columns, ["1000-0"], "Clip art to landscape", CELL)
 
 
 def example_reference():
     names = ["render-lake", "clip-art", "pixel-art", "scribble"]
-    return row({name: shown(name) for name in names})
+    return pairs({name: shown(name) for name in names})
 
 
 PICTURES = {
