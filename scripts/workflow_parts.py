@@ -134,8 +134,15 @@ def sample(c: Canvas, model: Node, noised: Node, factor, seed, **options):
 
 def vae_below(c: Canvas, model: Node, noised: Node) -> Wire:
     """The VAE, led below the nodes to where a NoisedReference takes it."""
-    knots = ((model.right + 30, FLOOR_BELOW), (noised.x - 25, FLOOR_BELOW))
-    return model["VAE"].via(*c.points(*knots))
+    x, at_top = model.right + 30, model.y == c.top
+    knots = ((x, 110), (x, FLOOR_BELOW)) if at_top else ((x, FLOOR_BELOW),)
+    return model["VAE"].via(*c.points(*knots, (noised.x - 25, FLOOR_BELOW)))
+
+
+def prompt_between(c: Canvas, model: Node, output: str, *ends) -> Wire:
+    """A loader's CLIP or CONDITIONING, led between the reference and what is followed of it."""
+    x = model.right + 60
+    return model[output].via(*c.points((x, 90), (x, CLIP), *ends))
 
 
 def applied(c: Canvas, model: Wire, noised: Node, factor, end=0) -> list[Node]:

@@ -28,6 +28,7 @@ from scripts.workflow_parts import (
     load_model,
     noised,
     own_picture,
+    prompt_between,
     prompts,
     reference,
     sample,
@@ -53,7 +54,7 @@ class Workflow:
 
 
 def first_steps(c):
-    follow(c, "render-sunset", 8, scale=False, seed=1)
+    follow(c, "render-sunset", 8, scale=False, seed=13)
 
 
 def translation(c):
@@ -63,12 +64,12 @@ def translation(c):
         c.add("ExampleReference", y, name=name)
         for y, name in ((130, "clip-art"), (240, "pixel-art"))
     ]
-    c.column(170)
+    c.column(240)
     both = c.add("ImageBatch", 180, image1=pictures[0]["IMAGE"], image2=pictures[1]["IMAGE"])
     small = scaled(c, both["IMAGE"])
     noise = noised(c, small["IMAGE"], vae_beside(model), batch_size=4)
     c.group("References", *pictures, both, small, noise)
-    sample(c, model, noise, 8, seed=2)
+    sample(c, model, noise, 8, seed=13)
 
 
 def paint_to_image(c):
@@ -87,7 +88,7 @@ def inpainting(c):
     mask = c.add("ImageToMask", 420, image=hole["IMAGE"], channel="red")
     noise = noised(c, image["IMAGE"], vae_beside(model), mask=mask["MASK"], batch_size=4)
     c.group("Reference, and a mask of what is known", image, hole, mask, noise)
-    sample(c, model, noise, 1, seed=5)
+    sample(c, model, noise, 1, seed=13)
 
 
 def super_resolution(c):
@@ -150,7 +151,7 @@ def chained(c, *noises):
 
 
 def factors(c):
-    sweep(c, "render-lake", "2, 4, 8, 16, 32", "0", "What each factor keeps", 1)
+    sweep(c, "render-lake", "2, 4, 8, 16, 32", "0", "What each factor keeps", 14)
 
 
 def ranges(c):
@@ -229,9 +230,8 @@ def by_apply_ilvr(c):
     noise.connect(vae=vae_below(c, model, noise))
     nodes = applied(c, model["MODEL"], noise, 8)
     c.group("A model that follows it", *nodes)
-    both = model["CONDITIONING"].via(
-        *c.points((model.right + 60, CLIP), (c.right + 50, CLIP), (c.right + 50, 110))
-    )
+    up = c.right + 50
+    both = prompt_between(c, model, "CONDITIONING", (up, CLIP), (up, 110))
     latent, vae = latent_below(c, noise, LATENT_BELOW), noise.values["vae"]
     settings = {"seed": 8, "steps": 20, "cfg": 1.0} | SAMPLER
     *parts, last = stock_sampler(c, nodes[-1], (both, both), latent, vae, **settings)
@@ -276,7 +276,7 @@ def checkpoint_graph(c, file, factor, end=0, scale=None, encode=False, **setting
     c.group("Model", model)
     noise, latent = own_reference(c, model, scale, encode)
     nodes = applied(c, model["MODEL"], noise, factor, end)
-    clip = model["CLIP"].via((model.right + 60, CLIP), (c.left - 25, CLIP))
+    clip = prompt_between(c, model, "CLIP", (c.left - 25, CLIP))
     texts = prompts(c, clip, PROMPT, NEGATIVE)
     c.group("What is followed, and the prompts", *nodes, *texts)
     conditions = [text["CONDITIONING"] for text in texts]

@@ -37,7 +37,6 @@ class Tab:
         self.page, self.server, self.folder = page, server, folder
         self.shots, self.complaints = 0, []
         page.on("console", self._listen)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     def _listen(self, message):
         source = message.location.get("url", "")
@@ -48,6 +47,7 @@ class Tab:
         self.page.goto(self.server.url)
         self.page.wait_for_function(READY, timeout=1000 * ANSWER)
         self.page.wait_for_timeout(6000)  # a first visit opens the templates by itself
+        self.page.on("pageerror", lambda error: self.complaints.append(error.stack))
 
     def shot(self, name):
         self.shots += 1
@@ -60,6 +60,8 @@ class Tab:
         self.page.get_by_text("ilvr", exact=True).first.click()
         self.page.wait_for_timeout(1500)
         self.shot("templates")
+        self.page.get_by_placeholder("Search").last.fill(name)  # cards are drawn as one scrolls
+        self.page.wait_for_timeout(1500)
         self.page.get_by_text(name).first.click()
         self.page.wait_for_function(OURS, timeout=1000 * ANSWER)
         self.page.wait_for_timeout(1500)
