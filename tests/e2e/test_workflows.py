@@ -12,8 +12,9 @@ from PIL import Image
 from ilvr import LowPassFilter
 from tests.e2e import models, workflows
 from tests.e2e.graphs import node
-from tests.e2e.server import PACK, picture, serving
+from tests.e2e.server import PACK, Refused, picture, serving
 from tests.e2e.workflows import FOLDER, box, load, paths, prompt
+from tests.hosts import ROOT
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 BUNDLED = [
@@ -45,6 +46,8 @@ FILES = {
     "vae": ["ae.safetensors", "wan_2.1_vae.safetensors"],
     "adm": ["ffhq_10m.pt"],
 }  # fmt: skip
+BLUEPRINT = ROOT / "subgraphs" / "KSampler (ILVR).json"
+LINK = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
 each = pytest.mark.parametrize("name", NAMES)
 
 
@@ -239,3 +242,43 @@ def test_a_portrait_model_runs(server, info):
     (images,), (reference,) = run(server, quick(graph, 3, **small))
     assert images.shape == (2, 3, 16, 16)
     assert off(images, reference, 8) < off(images, 255 - reference, 8) / 2
+
+
+def blueprint(info):
+    """The nodes inside the blueprint, around the bundled model; and the one that samples."""
+    (definition,) = json.loads(BLUEPRINT.read_text())["definitions"]["subgraphs"]
+    links = [[link[name] for name in LINK] for link in definition["links"]]
+    graph = prompt({"nodes": definition["nodes"], "links": links}, info)
+    outside = {
+        "model": ["m", 0], "positive": ["m", 1], "negative": ["m", 1], "vae": ["m", 2],
+        "reference": ["r", 0],
+    }  # fmt: skip
+    for n in graph.values():
+        for name, value in n["inputs"].items():
+            if isinstance(value, list) and value[0] == "-10":
+                n["inputs"][name] = outside[definition["inputs"][value[1]]["name"]]
+    (last,) = (str(link[1]) for link in links if link[3] == -20)
+    model = node("LoadUnconditionalModel", checkpoint="landscapes-64.safetensors")
+    return graph | {"m": model, "r": node("ExampleReference", name="render-lake")}, last
+
+
+def test_the_blueprint_samples_what_follows_its_reference(server, info):
+    graph, last = blueprint(info)
+    graph |= {
+        "d": node("VAEDecode", samples=[last, 0], vae=["m", 2]),
+        "s": node("SaveImage", images=["d", 0], filename_prefix="ilvr"),
+    }
+    (images,), (reference,) = run(server, quick(graph, cfg=1.0, factor=8))
+    assert images.shape == (2, 3, 64, 64) and off(images, reference, 8) < 1
+
+
+def test_the_blueprint_is_offered_where_there_are_blueprints(server):
+    try:
+        offered = json.loads(server.get("/api/global_subgraphs"))
+    except Refused as refused:
+        assert refused.status == 404  # a host without them
+        return
+    ours = {key: b["name"] for key, b in offered.items() if b["info"]["node_pack"].endswith(PACK)}
+    assert list(ours.values()) == [BLUEPRINT.stem]
+    (key,) = ours
+    assert json.loads(server.get(f"/api/global_subgraphs/{key}"))["data"] == BLUEPRINT.read_text()
