@@ -63,11 +63,11 @@ def laid_out(pictures):
 
 
 def card(workflow: dict, title: str) -> Image.Image:
-    """Of a graph whose model is not here: its title above a small drawing of it."""
+    """Of a graph whose model is not here: a small drawing of it above its title."""
     sheet = Image.new("RGB", (WIDTH, WIDTH), "#202124")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(24)
     for i, line in enumerate(textwrap.wrap(title, 30)):
-        draw.text((16, 24 + 32 * i), line, "#e8eaed", font)
+        draw.text((16, 300 + 32 * i), line, "#e8eaed", font)
     small = Drawing(workflow)
     for group in workflow["groups"]:
         x, y, width, height = group["bounding"]
@@ -82,14 +82,14 @@ def card(workflow: dict, title: str) -> Image.Image:
 
 
 class Drawing:
-    """Where points of a canvas lie on a card, below its title."""
+    """Where points of a canvas lie on a card, above its title."""
 
     def __init__(self, workflow):
         boxes = [box(node) for node in workflow["nodes"]]
         self.left, self.top = min(b[0] for b in boxes), min(b[1] for b in boxes)
         width, height = max(b[2] for b in boxes) - self.left, max(b[3] for b in boxes) - self.top
         self.scale = min((WIDTH - 32) / width, (WIDTH - 140) / height)
-        self.down = 120 + (WIDTH - 140 - self.scale * height) / 2
+        self.down = 40 + (WIDTH - 140 - self.scale * height) / 2
 
     def point(self, x, y):
         return 16 + (x - self.left) * self.scale, self.down + (y - self.top) * self.scale

@@ -12,7 +12,7 @@ from PIL import Image
 from ilvr import LowPassFilter
 from tests.e2e import models, workflows
 from tests.e2e.graphs import node
-from tests.e2e.server import PACK, Refused, picture, serving
+from tests.e2e.server import PACK, picture, serving
 from tests.e2e.workflows import FOLDER, box, load, paths, prompt
 from tests.hosts import ROOT
 
@@ -272,13 +272,10 @@ def test_the_blueprint_samples_what_follows_its_reference(server, info):
     assert images.shape == (2, 3, 64, 64) and off(images, reference, 8) < 1
 
 
-def test_the_blueprint_is_offered_where_there_are_blueprints(server):
-    try:
-        offered = json.loads(server.get("/api/global_subgraphs"))
-    except Refused as refused:
-        assert refused.status == 404  # a host without them
-        return
-    ours = {key: b["name"] for key, b in offered.items() if b["info"]["node_pack"].endswith(PACK)}
-    assert list(ours.values()) == [BLUEPRINT.stem]
-    (key,) = ours
+def test_the_blueprint_is_offered_where_there_are_blueprints(server, host):
+    if not (host / "app" / "subgraph_manager.py").exists():
+        return  # 0.3.64 has none, and ignores the file
+    offered = json.loads(server.get("/api/global_subgraphs"))
+    (key,) = (key for key, b in offered.items() if b["info"]["node_pack"].endswith(PACK))
+    assert offered[key]["name"] == BLUEPRINT.stem
     assert json.loads(server.get(f"/api/global_subgraphs/{key}"))["data"] == BLUEPRINT.read_text()
