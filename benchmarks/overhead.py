@@ -5,6 +5,7 @@ noise cancels, over the time of the step without it; and what loading the pack a
 """
 
 import contextlib
+import sys
 import time
 from collections import Counter
 
@@ -12,10 +13,10 @@ import torch
 
 from benchmarks.in_host import PACK, run, start
 
-PARTS = {
+PARTS = {  # in the order of the table's columns
+    "everything": ("ilvr.guidance", "Refinement", "state"),
     "the reference's noise": ("ilvr.reference", "NoisedReference", "noised"),
     "the filter": ("ilvr.low_pass", "LowPassFilter", "__call__"),
-    "everything": ("ilvr.guidance", "Refinement", "state"),
 }
 SD15 = {
     "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 320,
@@ -51,15 +52,13 @@ def report(name, model, reference, condition, latent, steps):
         nodes.common_ksampler(guided, 0, steps, *settings)
         total = time.perf_counter() - begin
     step = (total - seconds["everything"]) / steps
-    shares = [f"{100 * seconds[part] / steps / step:.2f} %" for part in reversed(PARTS)]
-    print(f"| {name} | {step:.2f} | {' | '.join([shares[0], *reversed(shares[1:])])} |", flush=True)
+    shares = [f"{100 * seconds[part] / steps / step:.2f} %" for part in PARTS]
+    print(f"| {name} | {step:.2f} | {' | '.join(shares)} |", flush=True)
 
 
 @contextlib.contextmanager
 def timed(seconds):
     """Adds up the seconds spent in each of PARTS."""
-    import sys
-
     package = str(PACK).replace(".", "_x_")
     with contextlib.ExitStack() as stack:
         for part, (module, owner, name) in PARTS.items():
