@@ -28,21 +28,31 @@ lint: $(VENV)/.ready-test
 benchmark: $(VENV)/.ready-test
 	$(RUN) -m benchmarks.speed
 	$(RUN) -m benchmarks.overhead
+	$(RUN) -m benchmarks.unconditional
+	$(RUN) -m benchmarks.alternatives
 	$(RUN) -m benchmarks.quality
 	$(RUN) -m benchmarks.few_steps
 
-# The pictures of the README.
-pictures: $(VENV)/.ready
+# The pictures of the README, of the help and of the templates; the templates' need a ComfyUI.
+pictures: $(VENV)/.ready-test
 	rm -rf output/pictures
 	$(RUN) -m ilvr sweep $(REFERENCES)/render-lake.png --factors 2 4 8 16 32 --count 2 --seed 1 --out output/pictures
 	$(RUN) -m ilvr sweep $(REFERENCES)/render-meadow.png --factors 2 4 8 16 32 --ranges 0 250 500 750 --count 1 --seed 1 --out output/pictures
 	$(RUN) -m ilvr sample $(addprefix $(REFERENCES)/,clip-art.png clip-art-sunset.png pixel-art.png scribble.png) --factor 8 --count 4 --out output/pictures
 	$(RUN) -m ilvr sample $(REFERENCES)/masked-render.png --mask $(REFERENCES)/mask.png --factor 1 --count 4 --out output/pictures/inpainting
+	$(RUN) -m benchmarks.unconditional --count 32 --out output/pictures
+	$(RUN) -m benchmarks.alternatives --count 0 --out output/pictures
 	mkdir -p docs
 	cp output/pictures/sweep-render-lake.png docs/factors.png
 	cp output/pictures/sweep-render-meadow.png docs/factors-and-ranges.png
 	cp output/pictures/sheet.png docs/references.png
 	cp output/pictures/inpainting/sheet.png docs/inpainting.png
+	cp output/pictures/landscapes-64-ddpm.png docs/unconditional-ddpm.png
+	cp output/pictures/landscapes-64-dpmpp_2m.png docs/unconditional-dpmpp_2m.png
+	cp output/pictures/alternatives.png docs/
+	$(RUN) -m scripts.help_pictures
+	$(RUN) -m scripts.emblem
+	$(RUN) -m scripts.workflows --pictures
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -1,6 +1,6 @@
 """The pictures of the nodes' help pages, in web/docs/*/: a few panels, two beside each other.
 
-Run it from the repository: .venv/bin/python scripts/help_pictures.py [NODE...]
+python -m scripts.help_pictures [NODE ...]    # draws those named, all if none is
 """
 
 import sys

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 
 class Posterior:
@@ -57,12 +58,13 @@ def simple(eps, predicted):
     return (eps - predicted).square().mean(dim=(1, 2, 3))
 
 
-def colour(eps, predicted):
-    """Squared error of the noise prediction's mean over the image, (B,).
+def coarse(eps, predicted):
+    """Squared error of the noise prediction's mean over the image and over its 16ths, (B,).
 
-    `simple` hardly sees it: it is one part in H W of the noise.
+    Colour and layout, which `simple` hardly sees: they are one part in H W of the noise, and 16.
     """
-    return (eps - predicted).mean(dim=(2, 3)).square().mean(dim=1)
+    error = eps - predicted
+    return sum(F.adaptive_avg_pool2d(error, n).square().mean(dim=(1, 2, 3)) for n in (1, 4))
 
 
 def bound(posterior, clean, noisy, predicted, v, t):

@@ -21,7 +21,7 @@ from ilvr import DiffusionModel, NoiseSchedule, checkpoint, contact_sheet, load,
 from ilvr.checkpoint import Configuration, Recognised
 from ilvr.unet import UNet
 from training import data
-from training.loss import Posterior, bound, colour, importance, sample_steps, simple, varied
+from training.loss import Posterior, bound, coarse, importance, sample_steps, simple, varied
 
 WARM_UP = 200  # optimiser steps
 QUARTERS = 4  # of the timesteps, in the loss curve
@@ -101,7 +101,7 @@ def parse_args():
         "--weight-power", type=float, default=0.0, help="loss weight (1 / SNR) ** power, if over 1"
     )
     parser.add_argument(
-        "--colour-weight", type=float, default=0.0, help="of the mean colour's error in the loss"
+        "--coarse-weight", type=float, default=0.0, help="of the error in colour and layout"
     )
     parser.add_argument(
         "--jitter", type=float, default=0.1, help="standard deviation of the noise's amplitude"
@@ -191,7 +191,7 @@ def step(run, clean, posterior, args):
     errors = simple(eps, predicted)
     bounds = bound(posterior, clean, noisy, predicted, v, t)
     weights = importance(posterior, t, args.weight_power)
-    weighted = weights * (errors + args.colour_weight * colour(eps, predicted))
+    weighted = weights * (errors + args.coarse_weight * coarse(eps, predicted))
     (weighted + bounds).mean().backward()
     update(run, args)
     return t, errors.detach(), bounds.detach().mean()

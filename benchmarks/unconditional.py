@@ -1,0 +1,48 @@
+"""The bundled model alone, with no reference: `python -m benchmarks.unconditional`.
+
+The Frechet distance (28 features, see frechet.py) of samples to as many held-out renders, beside
+that of other renders to them. What is finished is kept in output/unconditional/, so that a stopped
+run goes on. The sheet of a sampler shows its first 32 pictures.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from benchmarks.frechet import distance, features
+from benchmarks.quality import generated, pictures
+from ilvr import contact_sheet, load, sample, to_images
+from ilvr.checkpoint import BUNDLED
+
+STEPS = {"dpmpp_2m": 20, "ddpm": 100}
+SHOWN, ROW = 32, 8
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, default=BUNDLED, help="checkpoint")
+    parser.add_argument("--count", type=int, default=1000, help="samples [1000]")
+    parser.add_argument("--sampler", nargs="+", default=list(STEPS), choices=STEPS)
+    parser.add_argument("--out", type=Path, default=Path("output/unconditional"))
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    model = load(options.model)
+    real, others = (features(pictures(start, options.count)) for start in (10_000, 20_000))
+    print(f"{options.count} of each; renders: {distance(others, real):.3f}", flush=True)
+    for sampler in options.sampler:
+
+        def make(y, seed, sampler=sampler):
+            seeds = range(seed, seed + len(y))
+            return sample(model, seeds, sampler=sampler, steps=STEPS[sampler])
+
+        folder = options.out / f"{options.model.stem}-{sampler}"
+        images, _ = generated(folder, torch.empty(options.count), make)
+        print(f"{sampler}, {STEPS[sampler]} steps: {distance(features(images), real):.3f}")
+        shown = to_images(images[:SHOWN])
+        rows = [shown[i : i + ROW] for i in range(0, len(shown), ROW)]
+        contact_sheet(rows).save(options.out / f"{folder.name}.png")
+
+
+if __name__ == "__main__":
+    main()
