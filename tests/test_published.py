@@ -2,13 +2,16 @@
 
 import ast
 import json
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 LIMIT = 16 * 2**20  # bytes
+RAW = "https://raw.githubusercontent.com/ilvr-comfyui/ilvr/main"
 MODULES = {
     "aiohttp", "ctypes", "ftplib", "http", "httpx", "importlib", "marshal", "multiprocessing",
     "pickle", "requests", "runpy", "shelve", "socket", "ssl", "subprocess", "urllib", "webbrowser",
@@ -70,6 +73,12 @@ def test_nothing_published_reaches_beyond_the_pack():
         assert offences(path.read_text()) == [], path
 
 
+def test_all_that_a_host_reads_is_published():
+    folders = ["ilvr", "locales", "nodes", "subgraphs", "web", "workflows"]
+    read = {ROOT / name for name in git("ls-files", *folders)}
+    assert read and read <= set(published())
+
+
 def test_what_is_published_is_small():
     assert sum(path.stat().st_size for path in published()) <= LIMIT
 
@@ -77,3 +86,14 @@ def test_what_is_published_is_small():
 def test_the_manager_finds_every_node():
     nodes = json.loads((ROOT / "tests" / "nodes" / "schema.json").read_text())
     assert sorted(json.loads((ROOT / "node_list.json").read_text())) == sorted(nodes)
+
+
+def test_icon_and_banner_are_as_the_registry_wants_them():
+    settings = (ROOT / "pyproject.toml").read_text()
+    icon, banner = (
+        Image.open(ROOT / file)
+        for key in ("Icon", "Banner")
+        for file in re.findall(rf'^{key} = "{RAW}/(.+)"$', settings, re.M)
+    )
+    assert icon.width == icon.height <= 400
+    assert 9 * banner.width == 21 * banner.height
