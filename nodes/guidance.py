@@ -35,7 +35,8 @@ class ConditioningRange(io.ComfyNode):
                     step=1,
                     tooltip="Timestep down to which it is followed; 0 is the finished image. Raise "
                     "it to let the model depart from the reference's colours and shapes. lms, "
-                    "ipndm, deis and gradient_estimation go too far for a step or two below it.",
+                    "ipndm, ipndm_v, deis and gradient_estimation, also its cfg_pp form, go too "
+                    "far for a step or two below it.",
                 ),
             ],
             outputs=[Range.Output(display_name="range")],

@@ -6,7 +6,9 @@ from comfy_api.latest import io
 
 from .host import pixel_model
 from .host.ddpm import ddpm_sampler, respaced_sigmas
-from .host.schema import schema
+from .host.schema import check_choice, schema
+
+VARIANCES = ["auto", "learned", "small", "large"]
 
 
 class LoadUnconditionalModel(io.ComfyNode):
@@ -62,7 +64,7 @@ class DDPMSampler(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "variance",
-                    options=["auto", "learned", "small", "large"],
+                    options=VARIANCES,
                     default="auto",
                     tooltip="How much noise every step adds: auto takes the learned one where the "
                     "model has it, else small. large gives rougher images.",
@@ -73,6 +75,7 @@ class DDPMSampler(io.ComfyNode):
 
     @classmethod
     def execute(cls, variance):
+        check_choice("variance", variance, VARIANCES)
         return io.NodeOutput(ddpm_sampler(None if variance == "auto" else variance))
 
 
@@ -90,7 +93,8 @@ class RespacedScheduler(io.ComfyNode):
                     "respacing",
                     default="250",
                     tooltip="How many steps: a count; ddimN; or counts for equal parts of the "
-                    "schedule, cleanest first, as 10,20,30. More steps give finer images.",
+                    "schedule, the part with least noise first, as 10,20,30. More steps give finer "
+                    "images.",
                 ),
             ],
             outputs=[io.Sigmas.Output()],

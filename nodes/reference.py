@@ -6,10 +6,11 @@ from comfy_api.latest import io
 
 from ..ilvr import image as pictures
 from .host.reference import EncodedReference, empty_latent, encode
-from .host.schema import Reference, schema, to_host
+from .host.schema import Reference, check_choice, schema, to_host
 
 EXAMPLES = Path(pictures.__file__).parent / "assets" / "references"
 MAX_SEED = 2**64 - 1
+NOISES = ["fresh", "fixed"]
 
 
 class NoisedReference(io.ComfyNode):
@@ -30,7 +31,7 @@ class NoisedReference(io.ComfyNode):
                 io.Vae.Input("vae", tooltip="The VAE of the model that samples."),
                 io.Combo.Input(
                     "noise",
-                    options=["fresh", "fixed"],
+                    options=NOISES,
                     default="fresh",
                     tooltip="fresh: new noise on the reference at every step, as in the paper, for "
                     "more varied details. fixed: one noise for all steps.",
@@ -79,6 +80,7 @@ class NoisedReference(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, vae, noise, batch_size, mask=None, seed=None, length=1):
+        check_choice("noise", noise, NOISES)
         samples = encode(vae, image[..., :3], length)
         compression = vae.spacial_compression_encode()
         reference = EncodedReference(samples, compression, noise, mask, seed)
@@ -106,10 +108,7 @@ class ExampleReference(io.ComfyNode):
 
     @classmethod
     def execute(cls, name):
-        if name not in _examples():  # older hosts do not check
-            raise ValueError(
-                f"There is no example {name!r}: choose one of {', '.join(_examples())}."
-            )
+        check_choice("example", name, _examples())
         image = pictures.to_tensor(pictures.open_image(EXAMPLES / f"{name}.png"))
         return io.NodeOutput(to_host(image))
 

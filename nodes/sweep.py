@@ -86,7 +86,7 @@ class ContactSheet(io.ComfyNode):
                 io.Image.Input(
                     "reference",
                     optional=True,
-                    tooltip="Shown at the left of each row, to compare with.",
+                    tooltip="One picture, shown at the left of each row, to compare with.",
                 ),
                 io.Int.Input(
                     "cell",

@@ -4,7 +4,9 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-TITLE, SLOT, WIDGET = 30, 20, 24  # heights, in the canvas' pixels
+from tests.e2e.workflows import COLLAPSED, SLOT, TITLE
+
+WIDGET = 24  # a height, as those are, in the canvas' pixels
 GAP, GROUP_GAP, MARGIN = 50, 110, 20  # between columns; around the nodes of a group
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 NOTE = "Note"
@@ -66,13 +68,18 @@ class Node:
     heading: str | None
     values: dict
     id: int
+    collapsed: bool = False  # to its title, where all its wires meet
 
     def __getitem__(self, output: str) -> Wire:
         return Wire(self, output)
 
     @property
     def right(self) -> float:
-        return self.x + self.width
+        return self.x + (COLLAPSED if self.collapsed else self.width)
+
+    @property
+    def bottom(self) -> float:
+        return self.y + (0 if self.collapsed else self.height)
 
     def connect(self, **wires: Wire):
         self.values |= wires
@@ -119,7 +126,7 @@ class Canvas:
 
     def group(self, title: str, *nodes: Node, color="#3f789e"):
         left, top = (min(edge) for edge in zip(*((n.x, n.y - TITLE) for n in nodes)))
-        right, bottom = (max(edge) for edge in zip(*((n.right, n.y + n.height) for n in nodes)))
+        right, bottom = (max(edge) for edge in zip(*((n.right, n.bottom) for n in nodes)))
         left, top, right, bottom = left - MARGIN, top - 2 * MARGIN, right + MARGIN, bottom + MARGIN
         bounding = [left, top, right - left, bottom - top]
         self.groups.append(
@@ -165,7 +172,9 @@ class Canvas:
     def _node(self, node, links):
         saved = {
             "id": node.id, "type": node.type, "pos": [node.x, node.y],
-            "size": [node.width, node.height], "flags": {}, "order": links.order(node), "mode": 0,
+            "size": [node.width, node.height],
+            "flags": {"collapsed": True} if node.collapsed else {},
+            "order": links.order(node), "mode": 0,
             "inputs": self._sockets(node, links), "outputs": self._outputs(node, links),
             "properties": {}, "widgets_values": self._widgets_values(node),
         }  # fmt: skip

@@ -9,7 +9,7 @@ KARRAS = {"sigma_max": 157.40728759765625, "sigma_min": 0.01000049989670515, "rh
 # Heights of the wires of graphs with an ILVRSampler ...
 VAE, LATENT, FLOOR = 334, 650, 760
 # ... and of those with ApplyILVR.
-REFERENCE, CLIP, LATENT_BELOW, FLOOR_BELOW = 60, 410, 720, 920
+REFERENCE, LATENT_BELOW, FLOOR_BELOW = 60, 720, 920
 
 
 def load_model(c: Canvas, checkpoint=LANDSCAPES) -> Node:
@@ -40,9 +40,16 @@ def noised(c: Canvas, image: Wire, vae: Wire, y=300, **options) -> Node:
     return c.add("NoisedReference", y, image=image, vae=vae, **options)
 
 
+def collapsed(c: Canvas, image: Wire) -> Node:
+    """A NoisedReference whose latent and widgets are not used."""
+    noise = c.add("NoisedReference", 150, image=image)
+    noise.collapsed = True
+    return noise
+
+
 def vae_beside(model: Node, *heights) -> Wire:
     """The model's VAE, led down to the height at which a NoisedReference takes it."""
-    return model["VAE"].via(*((model.right + 60, y) for y in heights or [VAE]))
+    return model["VAE"].via(*((model.right + 60, model.y + y) for y in heights or [VAE]))
 
 
 def reference(c: Canvas, model: Node, name: str, scale=True, count=4) -> list[Node]:
@@ -55,24 +62,29 @@ def reference(c: Canvas, model: Node, name: str, scale=True, count=4) -> list[No
     return nodes
 
 
-def karras(c: Canvas, y=490) -> Node:
-    return c.add("KarrasScheduler", y, steps=20, **KARRAS)
+def karras(c: Canvas, y=490, **settings) -> Wire:
+    return c.add("KarrasScheduler", y, **{"steps": 20, **KARRAS, **settings})["SIGMAS"]
 
 
-def guided(c: Canvas, noised: Node, factor, kernel="cubic", start=1000, end=0) -> list[Node]:
-    """A group with an ILVRSampler and the noise levels; these are its last two nodes."""
+def guided(
+    c: Canvas, reference: Wire, factor, kernel="cubic", end=0, denoise=1.0, **levels
+) -> tuple[Wire, Wire]:
+    """A group that gives a sampler and its noise levels."""
     c.column(250, GROUP_GAP)
     sampler = c.add("KSamplerSelect", 200, sampler_name="dpmpp_2m")
     low_pass = c.add("LowPassFilter", 370, factor=factor, kernel=kernel)
-    range = c.add("ConditioningRange", 540, start=start, end=end)
+    range = c.add("ConditioningRange", 540, start=1000, end=end)
     c.column(250)
-    follow = {"reference": noised["reference"], "low_pass": low_pass["low_pass"]}
-    ilvr = c.add(
-        "ILVRSampler", 280, sampler=sampler["SAMPLER"], **follow, range=range["range"]
-    )  # fmt: skip
-    nodes = [sampler, low_pass, range, ilvr, karras(c)]
+    follow = {"reference": reference, "low_pass": low_pass["low_pass"], "range": range["range"]}
+    ilvr = c.add("ILVRSampler", 280, sampler=sampler["SAMPLER"], **follow)
+    sigmas = karras(c, **levels)
+    nodes = [sampler, low_pass, range, ilvr, sigmas.node]
+    if denoise < 1:
+        c.column(220)
+        nodes.append(c.add("SplitSigmasDenoise", 490, sigmas=sigmas, denoise=denoise))
+        sigmas = nodes[-1]["low_sigmas"]
     c.group("A sampler that follows it", *nodes)
-    return nodes
+    return ilvr["SAMPLER"], sigmas
 
 
 def latent_below(c: Canvas, noised: Node, y=LATENT, latent: Wire | None = None) -> Wire:
@@ -88,14 +100,14 @@ def risen(c: Canvas, wire: Wire, right: float, y: float) -> Wire:
     return wire.via((x, wire.node.y - 30), *c.points((x, y)))
 
 
-def sampled(c: Canvas, model: Node, ilvr: Node, sigmas: Node, latent: Wire, seed, vae=None):
+def sampled(c: Canvas, model: Node, guided, latent: Wire, seed, vae=None, prompts=None, cfg=1.0):
     """SamplerCustom, and its VAEDecode; the VAE's wire runs below."""
-    sampler, sigmas = risen(c, ilvr["SAMPLER"], 35, 120), risen(c, sigmas["SIGMAS"], 60, 140)
+    sampler, sigmas = risen(c, guided[0], 35, 120), risen(c, guided[1], 60, 140)
     c.column(270, GROUP_GAP)
-    both = {"positive": model["CONDITIONING"], "negative": model["CONDITIONING"]}
+    positive, negative = prompts or [model["CONDITIONING"]] * 2
     sampling = c.add(
-        "SamplerCustom", 0, model=model["MODEL"], **both, noise_seed=seed, cfg=1.0,
-        sampler=sampler, sigmas=sigmas, latent_image=latent,
+        "SamplerCustom", 0, model=model["MODEL"], positive=positive, negative=negative,
+        noise_seed=seed, cfg=cfg, sampler=sampler, sigmas=sigmas, latent_image=latent,
     )  # fmt: skip
     vae = vae or vae_beside(model, VAE, FLOOR)
     return sampling, decoded(c, sampling["output"], vae)
@@ -127,22 +139,14 @@ def follow(c: Canvas, name, factor, scale=True, seed=0, **options):
 
 def sample(c: Canvas, model: Node, noised: Node, factor, seed, **options):
     """All that comes behind a reference, up to the saved pictures."""
-    *_, ilvr, sigmas = guided(c, noised, factor, **options)
-    parts = sampled(c, model, ilvr, sigmas, latent_below(c, noised), seed)
+    follow = guided(c, noised["reference"], factor, **options)
+    parts = sampled(c, model, follow, latent_below(c, noised), seed)
     c.group("Result", *parts, saved(c, parts[-1]))
 
 
-def vae_below(c: Canvas, model: Node, noised: Node) -> Wire:
-    """The VAE, led below the nodes to where a NoisedReference takes it."""
-    x, at_top = model.right + 30, model.y == c.top
-    knots = ((x, 110), (x, FLOOR_BELOW)) if at_top else ((x, FLOOR_BELOW),)
-    return model["VAE"].via(*c.points(*knots, (noised.x - 25, FLOOR_BELOW)))
-
-
-def prompt_between(c: Canvas, model: Node, output: str, *ends) -> Wire:
-    """A loader's CLIP or CONDITIONING, led between the reference and what is followed of it."""
-    x = model.right + 60
-    return model[output].via(*c.points((x, 90), (x, CLIP), *ends))
+def vae_below(c: Canvas, vae: Wire, noised: Node, floor: float) -> Wire:
+    """A VAE, led below the nodes to where a NoisedReference takes it."""
+    return vae.via(*c.points((vae.node.right + 30, floor), (noised.x - 25, floor)))
 
 
 def applied(c: Canvas, model: Wire, noised: Node, factor, end=0) -> list[Node]:

@@ -11,15 +11,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.canvas import GROUP_GAP, Canvas
+from scripts.canvas import COLLAPSED, GROUP_GAP, Canvas
 from scripts.thumbnails import card, thumbnail
 from scripts.workflow_parts import (
-    CLIP,
     FLOOR,
+    FLOOR_BELOW,
+    LANDSCAPES,
+    LATENT,
     LATENT_BELOW,
+    REFERENCE,
     SAMPLER,
     VAE,
     applied,
+    collapsed,
     example,
     follow,
     guided,
@@ -28,7 +32,6 @@ from scripts.workflow_parts import (
     load_model,
     noised,
     own_picture,
-    prompt_between,
     prompts,
     reference,
     sample,
@@ -105,9 +108,9 @@ def super_resolution(c):
 def two_references(c):
     model = load_model(c)
     sky, ground = masked_references(c, model)
-    *_, ilvr, sigmas = chained(c, sky, ground)
+    follow = chained(c, sky, ground)
     vae = vae_beside(model, VAE, VAE + 560, 1290)
-    parts = sampled(c, model, ilvr, sigmas, latent_below(c, ground, 1210), 7, vae)
+    parts = sampled(c, model, follow, latent_below(c, ground, 1210), 7, vae)
     c.group("Result", *parts, saved(c, parts[-1]))
 
 
@@ -145,9 +148,9 @@ def chained(c, *noises):
         c.column(230)
         follow = {"reference": noise["reference"], "low_pass": low_pass["low_pass"]}
         samplers.append(c.add("ILVRSampler", y, sampler=samplers[-1]["SAMPLER"], **follow))
-    nodes = [*filters, *samplers, karras(c, 1050)]
-    c.group("A sampler that follows both", *nodes)
-    return nodes
+    sigmas = karras(c, 1050)
+    c.group("A sampler that follows both", *filters, *samplers, sigmas.node)
+    return samplers[-1]["SAMPLER"], sigmas
 
 
 def factors(c):
@@ -160,34 +163,49 @@ def ranges(c):
 
 
 def sweep(c, name, factors, ends, title, seed):
+    """The sheet's labels and reference run below everything else; for no wire to be in their way,
+    the model is loaded once more and the latent comes from a node of its own."""
     model = load_model(c)
-    image, noise = reference(c, model, name, scale=False, count=2)
+    image = example(c, name, 200)
+    c.column(COLLAPSED)
+    noise = collapsed(c, image["IMAGE"])
+    noise.connect(vae=model["VAE"].via((model.right + 60, 135)))
+    c.group("Reference", image, noise)
     c.column(250, GROUP_GAP)
-    sampler = c.add("KSamplerSelect", 200, sampler_name="dpmpp_2m")
-    pairs = c.add("ILVRSweep", 370, factors=factors, ends=ends)
-    c.column(250)
-    guides = {name: pairs[name] for name in ("low_pass", "range")}
-    ilvr = c.add(
-        "ILVRSampler", 280, sampler=sampler["SAMPLER"], reference=noise["reference"], **guides
-    )  # fmt: skip
-    sigmas = karras(c)
-    c.group("A sampler for each factor and range", sampler, pairs, ilvr, sigmas)
-    noise.connect(vae=vae_beside(model).via((noise.x - 14, VAE)))
-    vae = noise.values["vae"].via((noise.x - 14, FLOOR))
-    parts = sampled(c, model, ilvr, sigmas, latent_below(c, noise), seed, vae)
+    pairs = c.add("ILVRSweep", 170, factors=factors, ends=ends)
+    again, guided, latent = swept(c, model, noise, pairs)
+    both = again["CONDITIONING"].via((again.right + 25, 175), (guided.right + 25, 175))
+    vae = again["VAE"].via((again.right + 25, 400))
+    settings = {"seed": seed, "steps": 20, "cfg": 1.0} | SAMPLER
+    parts = stock_sampler(c, guided, (both, both), latent["LATENT"], vae, **settings)
     c.group("Result", *parts, *sheet(c, parts[-1], image, pairs, title))
+
+
+def swept(c, model, noise, pairs):
+    """A model for each pair, and all else that a KSampler takes."""
+    c.column(270)
+    file = {"checkpoint": LANDSCAPES}
+    again = c.add("LoadUnconditionalModel", 270, "Its conditioning and VAE", **file)
+    c.column(320)
+    guides = {name: pairs[name] for name in ("low_pass", "range")}
+    guides["reference"] = noise["reference"].via((pairs.x - 30, REFERENCE))
+    guided = c.add("ApplyILVR", 0, model=model["MODEL"], **guides)
+    size = {"width": 64, "height": 64, "batch_size": 2}
+    latent = c.add("EmptyChromaRadianceLatentImage", 240, "Empty latent of 64 pixels", **size)
+    c.group("A model for each factor and range", pairs, again, guided, latent)
+    return again, guided, latent
 
 
 def sheet(c, decoded, image, pairs, title):
     """A ContactSheet; its labels and the reference come below everything else."""
 
     def under(wire, floor, up, height):
-        down, up = wire.node.right + 14, c.right + up
-        return wire.via((down, 450), (down, floor), (up, floor), (up, height))
+        down, up = wire.node.right + 15, c.right + up
+        return wire.via((down, 250), (down, floor), (up, floor), (up, height))
 
     compared = {
-        "labels": under(pairs["label"], FLOOR + 40, 15, 80),
-        "reference": under(image["IMAGE"], FLOOR + 80, 32, 100),
+        "labels": under(pairs["label"], 440, 15, 80),
+        "reference": under(image["IMAGE"], 480, 32, 100),
     }
     c.column(560)
     drawn = c.add("ContactSheet", 0, None, 480, images=decoded["IMAGE"], **compared, title=title)
@@ -214,8 +232,8 @@ def sampler_or_model(c):
     """Two whole graphs, one below the other."""
     model = load_model(c)
     _, noise = reference(c, model, "render-meadow", scale=False, count=1)
-    *_, ilvr, sigmas = guided(c, noise, 8)
-    *parts, last = sampled(c, model, ilvr, sigmas, latent_below(c, noise), 8)
+    follow = guided(c, noise["reference"], 8)
+    *parts, last = sampled(c, model, follow, latent_below(c, noise), 8)
     c.column(400)
     c.group("Result", *parts, last, shown(c, "By ILVRSampler", last["IMAGE"]))
     c.row(960)
@@ -223,87 +241,121 @@ def sampler_or_model(c):
 
 
 def by_apply_ilvr(c):
+    """The model is loaded once more, for its conditioning to be on this side of the reference."""
     model = load_model(c)
-    image = example(c, "render-meadow", 520)
-    noise = noised(c, image["IMAGE"], None, 520, batch_size=1)
-    c.group("Reference", image, noise)
-    noise.connect(vae=vae_below(c, model, noise))
+    _, noise = reference(c, model, "render-meadow", scale=False, count=1)
     nodes = applied(c, model["MODEL"], noise, 8)
-    c.group("A model that follows it", *nodes)
-    up = c.right + 50
-    both = prompt_between(c, model, "CONDITIONING", (up, CLIP), (up, 110))
-    latent, vae = latent_below(c, noise, LATENT_BELOW), noise.values["vae"]
+    again = c.add("LoadUnconditionalModel", 240, "Its conditioning", checkpoint=LANDSCAPES)
+    c.group("A model that follows it", *nodes, again)
+    latent, vae = latent_below(c, noise, 450), vae_beside(model, VAE, 520)
     settings = {"seed": 8, "steps": 20, "cfg": 1.0} | SAMPLER
-    *parts, last = stock_sampler(c, nodes[-1], (both, both), latent, vae, **settings)
+    both = [again["CONDITIONING"]] * 2
+    *parts, last = stock_sampler(c, nodes[-1], both, latent, vae, **settings)
     c.column(400)
     c.group("Result", *parts, last, shown(c, "By ApplyILVR", last["IMAGE"]))
 
 
 def portrait(c):
     model = load_model(c, "ffhq_10m.pt")
-    image = own_picture(c)
-    small = scaled(c, image["IMAGE"], 256, method="lanczos")
-    noise = noised(c, small["IMAGE"], None, batch_size=2)
-    c.group("Reference", image, small, noise)
-    vae = vae_beside(model, FLOOR).via((noise.x - 25, FLOOR))
-    noise.connect(vae=vae)
-    *_, ilvr, sigmas = guided(c, noise, 32)
-    parts = sampled(c, model, ilvr, sigmas, latent_below(c, noise), 9, vae)
+    noise = own_reference(c, model, 256, batch_size=2)
+    follow = guided(c, noise["reference"], 32)
+    parts = sampled(c, model, follow, latent_below(c, noise), 9, noise.values["vae"])
     c.group("Result", *parts, saved(c, parts[-1]))
+
+
+def own_reference(c, model, width, **options):
+    """The NoisedReference of one's own picture."""
+    image = own_picture(c)
+    small = scaled(c, image["IMAGE"], width, method="lanczos")
+    noise = noised(c, small["IMAGE"], None, **options)
+    vae = model["VAE"].via((model.right + 30, 110))
+    noise.connect(vae=vae_below(c, vae, noise, FLOOR))
+    c.group("Reference", image, small, noise)
+    return noise
 
 
 def sd15(c):
-    checkpoint_graph(c, SD15, 32, end=200, scale={"width": 512}, steps=25, cfg=7.0)
+    new_picture(c, SD15, 512, 32, cfg=7.0)
 
 
 def sdxl(c):
-    checkpoint_graph(c, SDXL, 64, end=200, scale={"width": 1024}, steps=25, cfg=6.0)
+    new_picture(c, SDXL, 1024, 64, cfg=6.0)
+
+
+def new_picture(c, file, width, factor, cfg):
+    """With the colours and the layout of one's own, by a model of one file."""
+    model, texts = checkpoint(c, file)
+    c.top = BELOW_PROMPTS
+    noise = own_reference(c, model, width)
+    follow = guided(c, noise["reference"], factor, end=200, **LEVELS, steps=25)
+    latent, vae = latent_below(c, noise), noise.values["vae"]
+    finished(c, model, texts, follow, latent, vae, cfg)
 
 
 def upscale(c):
-    checkpoint_graph(c, SDXL, 32, encode=True, steps=25, cfg=6.0, denoise=0.4)
+    twice = {"upscale_method": "lanczos", "scale_by": 2.0}
+    changed_picture(c, SDXL, ("ImageScaleBy", twice), 32, cfg=6.0, denoise=0.4, steps=60)
 
 
 def img2img(c):
-    size = {"width": 512}
-    checkpoint_graph(c, SD15, 32, scale=size, encode=True, steps=25, cfg=7.0, denoise=0.6)
+    size = {"upscale_method": "lanczos", "width": 512, "height": 512, "crop": "center"}
+    changed_picture(c, SD15, ("ImageScale", size), 32, cfg=7.0, denoise=0.6, steps=40)
 
 
-def checkpoint_graph(c, file, factor, end=0, scale=None, encode=False, **settings):
-    """A model of one file, from the reference's empty latent or, encoded, from its picture."""
+def changed_picture(c, file, scale, factor, cfg, **levels):
+    """From one's own picture, which is the reference too, by a model of one file."""
+    model, texts = checkpoint(c, file)
+    c.top = BELOW_PROMPTS
+    noise, start = encoded(c, model, scale)
+    (turn,) = c.points((start.right + 60, 314))
+    reference = noise["reference"].via((start.right + 30, noise.y - 15), turn)
+    follow = guided(c, reference, factor, **LEVELS, **levels)
+    latent = latent_below(c, start, LATENT, start["LATENT"])
+    finished(c, model, texts, follow, latent, start.values["vae"], cfg)
+
+
+def encoded(c, model, scale):
+    """One's own picture as the reference, and below it as the latent to start from. The VAE
+    comes from above and from below."""
+    kind, size = scale
+    image = own_picture(c, 210)
+    c.column(270)
+    sized = c.add(kind, 210, image=image["IMAGE"], **size)
+    c.column(270)
+    noise = collapsed(c, sized["IMAGE"])
+    start = c.add("VAEEncode", 300, pixels=sized["IMAGE"])
+    above = model["VAE"].via(*c.points((model.right + 30, 135)))
+    noise.connect(vae=above)
+    start.connect(vae=above.via(*c.points((model.right + 30, FLOOR), (start.x - 25, FLOOR))))
+    c.group("Reference, and the picture to start from", image, sized, noise, start)
+    return noise, start
+
+
+def checkpoint(c, file):
+    """A model of one file, and what its prompts give, at the top; the next column is that behind
+    the model."""
     c.column(300, GROUP_GAP)
     model = c.add("CheckpointLoaderSimple", 0, ckpt_name=file)
     c.group("Model", model)
-    noise, latent = own_reference(c, model, scale, encode)
-    nodes = applied(c, model["MODEL"], noise, factor, end)
-    clip = prompt_between(c, model, "CLIP", (c.left - 25, CLIP))
-    texts = prompts(c, clip, PROMPT, NEGATIVE)
-    c.group("What is followed, and the prompts", *nodes, *texts)
-    conditions = [text["CONDITIONING"] for text in texts]
-    latent = latent_below(c, noise, LATENT_BELOW, latent)
-    settings = {"seed": 1, **SAMPLER, **settings}
-    parts = stock_sampler(c, nodes[-1], conditions, latent, noise.values["vae"], **settings)
+    clip = model["CLIP"].via((model.right + 60, 104))
+    c.column(445, GROUP_GAP)
+    first = c.add("CLIPTextEncode", 90, "Prompt", 140, clip=clip, text=PROMPT)
+    clip = clip.via((model.right + 60, 240), (first.right + 25, 240))
+    c.column(445)
+    second = c.add("CLIPTextEncode", 90, "Negative prompt", 140, clip=clip, text=NEGATIVE)
+    c.group("Prompts", first, second)
+    c.right = model.right
+    texts = [
+        text["CONDITIONING"].via((text.right + 25, y)) for text, y in ((first, 34), (second, 54))
+    ]
+    return model, texts
+
+
+def finished(c, model, texts, follow, latent, vae, cfg):
+    """The result, beside the model at the top."""
+    c.top = 0
+    parts = sampled(c, model, follow, latent, 1, vae, texts, cfg)
     c.group("Result", *parts, saved(c, parts[-1]))
-
-
-def own_reference(c, model, scale, encode):
-    """The NoisedReference of one's own picture, and the latent to start from."""
-    image = own_picture(c, 500)
-    if scale:
-        scaled(c, image["IMAGE"], method="lanczos", y=520, **scale)
-    else:
-        c.column(270)
-        twice = {"upscale_method": "lanczos", "scale_by": 2.0}
-        c.add("ImageScaleBy", 520, image=image["IMAGE"], **twice)
-    sized = c.nodes[-1]
-    noise = noised(c, sized["IMAGE"], None, 520)
-    vae = vae_below(c, model, noise)
-    noise.connect(vae=vae)
-    nodes = [image, sized, noise]
-    if encode:
-        nodes.append(c.add("VAEEncode", 770, pixels=sized["IMAGE"], vae=vae))
-    c.group("Reference", *nodes)
-    return noise, nodes[-1]["LATENT" if encode else "latent"]
 
 
 def flux(c):
@@ -354,7 +406,7 @@ def split_reference(c, vae_file, size, **options):
     vae = c.add("VAELoader", 820, vae_name=vae_file)
     sized = scaled(c, image["IMAGE"], method="lanczos", y=520, **size)
     noise = noised(c, sized["IMAGE"], None, 520, **options)
-    noise.connect(vae=vae_below(c, vae, noise))
+    noise.connect(vae=vae_below(c, vae["VAE"], noise, FLOOR_BELOW))
     c.group("Reference", image, vae, sized, noise)
     return noise
 
@@ -372,6 +424,8 @@ SD15, SDXL = "v1-5-pruned-emaonly-fp16.safetensors", "sd_xl_base_1.0.safetensors
 PROMPT = "a photograph with fine detail, natural light"
 VIDEO_PROMPT = "a film of a quiet scene, natural light, slow movement"
 NEGATIVE = "blurry, distorted, low quality"
+LEVELS = {"sigma_max": 14.614642, "sigma_min": 0.0291675}  # of Stable Diffusion
+BELOW_PROMPTS = 200
 FLOW = {"seed": 1, "steps": 20, "sampler_name": "euler", "scheduler": "simple"}
 WORKFLOWS = {
     "first-steps": Workflow(
@@ -489,7 +543,7 @@ WORKFLOWS = {
         img2img,
         "Image to image that keeps colours and layout (SD 1.5)",
         "v1-5-pruned-emaonly-fp16.safetensors belongs into models/checkpoints.\n"
-        "KSampler starts from the picture at denoise 0.6; ILVR holds its colours and layout\n"
+        "Sampling starts from the picture at denoise 0.6; ILVR holds its colours and layout\n"
         "through all of the steps that are left.",
         bundled=False,
     ),

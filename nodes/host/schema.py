@@ -17,6 +17,12 @@ def schema(**fields) -> io.Schema:
     return io.Schema(**{name: value for name, value in fields.items() if name in _FIELDS})
 
 
+def check_choice(what: str, value, options):
+    """Raises ValueError for a value that is no option: older hosts do not look, and run it."""
+    if value not in options:
+        raise ValueError(f"Unknown {what} {value!r}: choose one of {', '.join(options)}.")
+
+
 def from_host(image):
     """An IMAGE (B, H, W, 3 or more) in [0, 1] as the core has it: (B, 3, H, W) in [-1, 1]."""
     return image[..., :3].movedim(-1, 1) * 2 - 1

@@ -66,11 +66,13 @@ def end(process: subprocess.Popen):
 
 
 class Refused(Exception):
-    """The server's answer to a bad request: status, and the body as JSON."""
+    """The server's answer to a bad request: status, and the body as JSON, None where it is none."""
 
     def __init__(self, status: int, body: bytes):
         super().__init__(f"{status}: {body.decode()[:2000]}")
-        self.status, self.answer = status, json.loads(body)
+        self.status, self.answer = status, None
+        with contextlib.suppress(json.JSONDecodeError):
+            self.answer = json.loads(body)
 
     def of_node(self, key: str) -> dict:
         """The first error at a node of the graph."""

@@ -9,10 +9,20 @@ FOLDER = ROOT / "workflows"
 NOTES = ("MarkdownNote", "Note")
 WIDGETS = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool, "COMBO": object}
 TITLE, SLOT = 30, 20  # heights on the canvas
+COLLAPSED = 170  # about the width of a Noised Reference that is collapsed to its title
 
 
 def load(name: str) -> dict:
     return json.loads((FOLDER / f"{name}.json").read_text())
+
+
+def compared(workflow: dict) -> dict:
+    """Without the outputs that no wire leaves: newer hosts have some more."""
+
+    def wired(node):
+        return {**node, "outputs": [output for output in node["outputs"] if output["links"]]}
+
+    return {**workflow, "nodes": [wired(node) for node in workflow["nodes"]]}
 
 
 def nodes(workflow: dict) -> list[dict]:
@@ -116,8 +126,12 @@ def _link_faults(workflow, info):
 
 def box(node: dict) -> tuple:
     """Left, top, right and bottom of a node with its title."""
-    (x, y), (width, height) = node["pos"], node["size"]
+    (x, y), (width, height) = node["pos"], size(node)
     return x, y - TITLE, x + width, y + height
+
+
+def size(node: dict) -> tuple:
+    return (COLLAPSED, 0) if node["flags"].get("collapsed") else tuple(node["size"])
 
 
 def overlaps(workflow: dict) -> list[str]:
@@ -146,12 +160,14 @@ def paths(workflow: dict) -> dict:
         while reroute:
             points.append(tuple(reroutes[reroute]["pos"]))
             reroute = reroutes[reroute].get("parentId")
-        found[key] = [_slot(by_id[source], slot, by_id[source]["size"][0]), *reversed(points)]
+        found[key] = [_slot(by_id[source], slot, size(by_id[source])[0]), *reversed(points)]
     return found
 
 
 def _slot(node, slot, right):
-    return node["pos"][0] + right, node["pos"][1] + (slot + 0.7) * SLOT
+    """Where a wire meets a node; in the middle of its title where it is collapsed."""
+    down = -TITLE / 2 if node["flags"].get("collapsed") else (slot + 0.7) * SLOT
+    return node["pos"][0] + right, node["pos"][1] + down
 
 
 def crossings(workflow: dict) -> list[tuple]:

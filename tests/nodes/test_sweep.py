@@ -90,7 +90,7 @@ def test_wide_pictures_keep_their_shape():
 
 
 def test_examples_are_those_of_the_pack_alone():
-    with pytest.raises(ValueError, match=r"no example '../mask': choose one of clip-art, "):
+    with pytest.raises(ValueError, match=r"Unknown example '../mask': choose one of clip-art, "):
         node("ExampleReference", "../mask")
 
 
