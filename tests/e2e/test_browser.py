@@ -1,10 +1,12 @@
-"""The pack in a real browser: a template is opened, run, changed, shared.
+"""The pack in a real browser: a template is opened, run, changed, shared, saved; the nodes are
+looked up and searched for.
 
 Screenshots of every step are kept in output/browser/<host>/.
 """
 
 import base64
 import json
+import re
 import shutil
 import time
 
@@ -16,11 +18,34 @@ from tests.e2e.server import ANSWER, picture
 from tests.hosts import ROOT
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-READY = "window.app?.extensionManager && window.app.graph"
+SCREEN, WALL = {"width": 1600, "height": 1000}, {"width": 3000, "height": 1500}
+READY = """() => {
+    const shown = window.app?.extensionManager;
+    return shown?.spinner === false && shown.workflow?.activeWorkflow && app.graph;
+}"""
 OURS = "app.graph._nodes.some(node => node.type === 'ILVRSampler')"
 SET = "([type, name, value]) => app.graph._nodes.find(n => n.type === type)" + (
     ".widgets.find(w => w.name === name).value = value"
 )
+KEPT = """path => {
+    const { activeWorkflow } = app.extensionManager.workflow;
+    return activeWorkflow?.path === path && activeWorkflow.isPersisted;
+}"""
+CLOSER = """() => {
+    const corner = axis => Math.min(...app.graph._nodes.map(node => node.pos[axis]));
+    Object.assign(app.canvas.ds, { scale: 1, offset: [120 - corner(0), 160 - corner(1)] });
+    app.canvas.draw(true, true);
+}"""
+ALONE = """type => {
+    const node = LiteGraph.createNode(type);
+    node.pos = [600, 300];
+    app.graph.clear();
+    app.graph.add(node);
+    Object.assign(app.canvas.ds, { scale: 1, offset: [0, 0] });
+    app.canvas.draw(true, true);  // only now the node has a place for its buttons
+    app.canvas.selectNode(node);
+}"""
+WIDTH = "picture => picture.decode().then(() => picture.naturalWidth)"
 DROP = """([name, data]) => {
     const bytes = Uint8Array.from(atob(data), c => c.charCodeAt(0));
     const dropped = new DataTransfer();
@@ -35,39 +60,84 @@ class Tab:
 
     def __init__(self, page, server, folder):
         self.page, self.server, self.folder = page, server, folder
-        self.shots, self.complaints = 0, []
+        self.started, self.complaints = False, []
         page.on("console", self._listen)
+        page.on("pageerror", self._note)
 
     def _listen(self, message):
         source = message.location.get("url", "")
         if message.type == "error" and ("/ilvr/" in source or "ilvr" in message.text.lower()):
             self.complaints.append(f"{message.text} ({source})")
 
+    def _note(self, error):
+        if self.started:  # some frontends have errors of their own while they start
+            self.complaints.append(error.stack)
+
     def open(self):
+        # a first visit would open the templates by itself, some time later
+        self.server.post("/settings", **{"Comfy.TutorialCompleted": True})
         self.page.goto(self.server.url)
-        self.page.wait_for_function(READY, timeout=1000 * ANSWER)
-        self.page.wait_for_timeout(6000)  # a first visit opens the templates by itself
-        self.page.on("pageerror", lambda error: self.complaints.append(error.stack))
+        self._wait_until_ready()
+
+    def reload(self):
+        self.started = False
+        self.page.reload()
+        self._wait_until_ready()
+
+    def _wait_until_ready(self):
+        self.page.wait_for_function(READY)
+        self.started = True
 
     def shot(self, name):
-        self.shots += 1
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=self.folder / f"{self.shots}-{name}.png")
+        self.page.screenshot(path=self.folder / f"{name}.png")
+
+    def close_up(self, name):
+        """A shot of all of the graph in which one can read what is on the nodes."""
+        self.page.set_viewport_size(WALL)
+        self.page.wait_for_function("app.canvas.canvas.width > 2000")
+        self.page.evaluate(CLOSER)
+        self.shot(name)
+        self.page.set_viewport_size(SCREEN)
 
     def template(self, name):
-        if not self.page.get_by_text("All Templates").count():
-            self.command("Comfy.BrowseTemplates")
+        self.command("Comfy.BrowseTemplates")
         self.page.get_by_text("ilvr", exact=True).first.click()
         self.page.wait_for_timeout(1500)
         self.shot("templates")
         self.page.get_by_placeholder("Search").last.fill(name)  # cards are drawn as one scrolls
         self.page.wait_for_timeout(1500)
         self.page.get_by_text(name).first.click()
-        self.page.wait_for_function(OURS, timeout=1000 * ANSWER)
+        self.page.wait_for_function(OURS)
         self.page.wait_for_timeout(1500)
 
     def command(self, name):
         self.page.evaluate(f"app.extensionManager.command.execute('{name}')")
+
+    def save(self, name):
+        self.page.keyboard.press("Control+s")
+        self.page.get_by_role("dialog").get_by_role("textbox").fill(name)
+        self.shot("save")
+        self.page.keyboard.press("Enter")
+        self.page.wait_for_function(KEPT, arg=f"workflows/{name}.json")
+
+    def open_saved(self, name):
+        self.page.keyboard.press("w")
+        self.page.get_by_text(re.compile(rf"^{name}(\.json)?$")).click()
+        self.page.wait_for_function(KEPT, arg=f"workflows/{name}.json")
+
+    def help(self, node):
+        """The help of a node, which is then alone in the graph."""
+        self.page.evaluate(ALONE, node)
+        self.page.get_by_test_id("info-button").click()
+        return self.page.locator(".node-help-content")
+
+    def search(self, words):
+        """What the search for nodes answers to these words."""
+        self.command("Comfy.NewBlankWorkflow")
+        self.page.mouse.dblclick(800, 500)
+        self.page.get_by_role("dialog").wait_for()
+        self.page.keyboard.type(words)
+        return self.page.get_by_role("option")
 
     def graph(self) -> dict:
         """The graph as the tab would queue it."""
@@ -103,32 +173,78 @@ def browser():
 
 @pytest.fixture
 def tab(browser, server, host):
-    page = browser.new_page(viewport={"width": 1600, "height": 1000})
-    page.set_default_timeout(20_000)
+    page = browser.new_page(viewport=SCREEN)
+    page.set_default_timeout(1000 * ANSWER)
     tab = Tab(page, server, ROOT / "output" / "browser" / host.name)
     tab.open()
     yield tab
     page.close()
+    assert tab.complaints == []
 
 
 def test_a_template_opens_runs_changes_and_comes_back_from_its_picture(tab, server):
     tab.template("first-steps")
     tab.shot("opened")
+    tab.close_up("opened-close")
     graph = tab.graph()
     first, (name, png) = tab.run()
-    tab.shot("run")
+    tab.close_up("run")
     assert torch.equal(first, server.pixels(graph, saving(graph)))
 
     tab.page.evaluate(SET, ["LowPassFilter", "factor", 2])
     second, _ = tab.run()
-    tab.shot("changed")
+    tab.close_up("changed")
     assert (first - second).abs().mean() > 1
-    assert tab.complaints == []
 
     tab.page.evaluate(DROP, [name, base64.b64encode(png).decode()])
     tab.page.wait_for_timeout(2500)
-    tab.shot("dropped")
+    tab.close_up("dropped")
     assert tab.graph() == graph
+
+
+def test_a_saved_workflow_is_the_same_after_a_reload_and_opened_again(tab):
+    tab.template("first-steps")
+    tab.page.evaluate(SET, ["LowPassFilter", "factor", 3])
+    graph = tab.graph()
+    tab.save("three")
+    tab.reload()
+    tab.close_up("reloaded")
+    assert tab.graph() == graph
+
+    tab.command("Workspace.CloseWorkflow")
+    tab.open_saved("three")
+    tab.shot("opened-again")
+    assert tab.graph() == graph
+
+
+def test_each_node_has_its_help(tab):
+    for node in json.loads((ROOT / "node_list.json").read_text()):
+        panel = tab.help(node)
+        panel.get_by_text(first_sentence(node)).wait_for()
+        picture = panel.get_by_role("img")
+        assert picture.get_attribute("src").endswith(f"{node}/effect.jpg")
+        assert picture.evaluate(WIDTH) > 0
+        tab.shot(f"help-{node}")
+
+
+@pytest.fixture
+def aliases(server, host):
+    """Skips where the host, its frontend included, knows no other names for a node."""
+    if "search_aliases" not in server.get("/object_info/VAEDecode").decode():
+        pytest.skip(f"{host.name} searches for nodes by their names only")
+
+
+@pytest.mark.parametrize("words", ["tile colorfix", "keep composition"])
+def test_the_search_knows_what_the_nodes_are_for(aliases, tab, words):
+    found = tab.search(words)
+    for node in ("ILVR Sampler", "Apply ILVR"):
+        found.filter(has_text=node).wait_for()
+    tab.shot(f"search-{words.replace(' ', '-')}")
+
+
+def first_sentence(node) -> str:
+    """What the help of a node begins with, under its title."""
+    return (ROOT / "web" / "docs" / node / "en.md").read_text().splitlines()[2]
 
 
 def saving(graph):
