@@ -142,6 +142,13 @@ ADM = {  # what guided-diffusion's code fixes
     "beta_range": None,
 }
 
+RESIDUAL: Parts = {  # what diffusers and rosinality call the same
+    "in_layers.0": ("norm1",),
+    "in_layers.2": ("conv1",),
+    "out_layers.0": ("norm2",),
+    "out_layers.3": ("conv2",),
+}
+
 
 def _adm(state) -> Layout:
     return Layout("guided-diffusion", ADM)
@@ -150,12 +157,8 @@ def _adm(state) -> Layout:
 def _diffusers(state) -> Layout:
     """Of UNet2DModel, where a block is a level; its attention was renamed in version 0.15."""
     old = any(name.endswith(".query.weight") for name in state)
-    residual = {
-        "in_layers.0": ("norm1",),
-        "in_layers.2": ("conv1",),
+    residual = RESIDUAL | {
         "emb_layers.1": ("time_emb_proj",),
-        "out_layers.0": ("norm2",),
-        "out_layers.3": ("conv2",),
         "skip_connection": ("conv_shortcut",),
     }
     attention = {
@@ -192,20 +195,14 @@ def _diffusers(state) -> Layout:
             parts |= _within(f"{block}.1", f"{own}.attentions.{i}", attention)
         last = f"{block}.{2 if _any(state, f'{own}.attentions.') else 1}"
         parts |= _within(last, f"{own}.upsamplers.0", residual | {"conv": ("conv",)})
-    return Layout("diffusers", {"use_new_attention_order": True}, {"num_head_channels": 8}, parts)
+    values = {"use_new_attention_order": True, "rescale_timesteps": False}
+    return Layout("diffusers", values, {"num_head_channels": 8}, parts)
 
 
 def _rosinality(state) -> Layout:
     """Of rosinality's UNet, where a block is a layer, and a strided convolution or an upsampling
     is a block of its own."""
-    residual = {
-        "in_layers.0": ("norm1",),
-        "in_layers.2": ("conv1",),
-        "emb_layers.1": ("time.1",),
-        "out_layers.0": ("norm2",),
-        "out_layers.3": ("conv2",),
-        "skip_connection": ("skip",),
-    }
+    residual = RESIDUAL | {"emb_layers.1": ("time.1",), "skip_connection": ("skip",)}
     attention = {"norm": ("norm",), "qkv": ("qkv",), "proj_out": ("out",)}
     parts: Parts = {
         "time_embed.0": ("time.1",),
@@ -228,7 +225,11 @@ def _rosinality(state) -> Layout:
             parts |= _within(f"{block}.1", f"up.{i}.attention", attention)
         elif block:
             parts[f"{block}.{2 if attended else 1}.conv"] = (f"up.{i}.1",)
-    values = ADM | {"sine_first": True, "use_new_attention_order": False}
+    values = ADM | {
+        "sine_first": True,
+        "use_new_attention_order": False,
+        "rescale_timesteps": False,
+    }
     one_head = {"num_heads": 1, "num_head_channels": None}
     return Rosinality("rosinality/denoising-diffusion-pytorch", values, one_head, parts)
 

@@ -15,6 +15,8 @@ from safetensors.torch import save_file
 
 from ilvr import convert, ddim, inspect, load, sample
 from ilvr.checkpoint import PUBLISHED, recognise
+from ilvr.cli import main
+from ilvr.image import open_image
 from ilvr.layouts import OtherKind
 
 from .tiny import weights
@@ -130,10 +132,13 @@ def test_a_checkpoint_of_rosinality_gives_its_outputs(tmp_path, name):
 )
 def test_finds_the_model_wherever_it_stands(tmp_path, suffix, places):
     path = folder(tmp_path, "training script", suffix, **places)
-    (path / "model_index.json").unlink()
+    if "unet_ema" in places.values():
+        (path / "model_index.json").unlink()
     file = next(path.rglob(f"*{suffix}"))
     for given in {path, file.parent, file}:
-        assert_equals_the_original(load(given), "diffusers/training script")
+        model = load(given)
+        assert_equals_the_original(model, "diffusers/training script")
+        assert model.schedule.length == 500
 
 
 def test_takes_one_of_the_same_weights_twice_and_of_a_pipelines_the_unet(tmp_path):
@@ -279,6 +284,7 @@ def test_samples_in_the_size_and_the_schedule_of_the_configs(tmp_path):
     path = folder(tmp_path, "google", sample_size=[32, 32])
     write(path / "scheduler" / "scheduler_config.json", settings)
     model = load(path)
+    assert model.recognised.assumed == []
     assert sample(model, [0], steps=2).shape == (1, 3, 32, 32)
     assert np.allclose(model.schedule.betas, np.linspace(1e-4, 0.01, 100))
 
@@ -323,6 +329,24 @@ def test_diffusions_that_differ_are_refused(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message) as error:
         load(path)
     assert str(tmp_path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_the_command_line_takes_a_folder(tmp_path, capsys):
+    path, one = folder(tmp_path / "google", "google"), tmp_path / "one.safetensors"
+    reference = Path(__file__).parents[2] / "ilvr" / "assets" / "references" / "clip-art.png"
+    assert main(["inspect", str(path)]) == 0
+    assert "norm_eps = 1e-06  (its own configuration)" in capsys.readouterr().out
+    assert main(["convert", str(path), str(one)]) == 0
+    for model, out in ((path, "a"), (one, "b")):
+        options = ["--model", str(model), "--count", "1", "--steps", "2", "--factor", "4"]
+        assert main(["sample", str(reference), *options, "--out", str(tmp_path / out)]) == 0
+    a, b = (next((tmp_path / out).glob("clip-art-*.png")) for out in "ab")
+    assert np.array_equal(np.asarray(open_image(a)), np.asarray(open_image(b)))
+    write(path / "model_index.json", {"_class_name": "LDMPipeline", "vqvae": ["diffusers", "VQ"]})
+    capsys.readouterr()
+    assert main(["inspect", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert "(LDMPipeline); the U-Net of" in said and said.count("\n") == 1
 
 
 OTHER = {
