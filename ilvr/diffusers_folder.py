@@ -90,7 +90,7 @@ def configuration(file: Path) -> dict:
 
 
 def _weights(folder: Path) -> list[Path]:
-    """The files of weights in a folder; one where diffusers' own name or a config.json tells."""
+    """The files of weights in a folder; one alone where it has diffusers' own name."""
     files = [path for suffix in SUFFIXES for path in sorted(folder.glob(f"*{suffix}"))]
     own = [path for path in files if path.stem == WEIGHTS]
     return own[:1] or files
@@ -104,10 +104,12 @@ def _refuse_other_classes(folder: Path):
         raise OtherKind(folder, LATENT, pipeline)
     if "text_encoder" in index:
         raise OtherKind(folder, TEXT, pipeline)
-    for name in (config.get("_class_name"), (index.get("unet") or [None])[-1]):
+    unet = index.get("unet")
+    for name in (config.get("_class_name"), unet[-1] if isinstance(unet, list) and unet else None):
         if name is not None and name not in CLASSES:
-            kinds = (kind for pattern, kind in OTHER_CLASSES.items() if re.search(pattern, name))
-            raise OtherKind(folder, next(kinds), name)
+            classes = OTHER_CLASSES.items()
+            kind = next(kind for pattern, kind in classes if re.search(pattern, str(name)))
+            raise OtherKind(folder, kind, str(name))
 
 
 def _root(folder: Path) -> Path:

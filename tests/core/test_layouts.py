@@ -375,6 +375,7 @@ def test_pipelines_of_another_kind_are_named(tmp_path, name):
         ("AutoencoderKL", "VAE"),
         ("ControlNetModel", "ControlNet"),
         ("NCSNpp", "model of another kind"),
+        (3, "model of another kind"),
     ],
 )
 def test_models_of_another_class_are_named(tmp_path, name, kind):
