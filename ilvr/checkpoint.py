@@ -1,8 +1,9 @@
-"""Checkpoints of ADM models: recognise, load, convert.
+"""Checkpoints of ADM models and of those of Ho et al.: recognise, load, convert.
 
-The layout is read from keys and shapes. What shapes cannot tell (attention order, heads, schedule,
-...) comes from the file's own metadata, else from the table of published models that the layout
-selects, else it is assumed. Whatever was recognised can be overridden.
+The architecture is read from keys and shapes. What shapes cannot tell (attention order, heads,
+schedule, ...) comes from the file's own metadata or the config.json beside it, else from the table
+of published models that the architecture selects, else it is assumed. Whatever was recognised can
+be overridden.
 """
 
 import json
@@ -18,26 +19,23 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .schedule import NoiseSchedule
+from . import diffusers_folder
+from .layouts import PROBE, OtherKind, layout_of, other_kind, probes
+from .schedule import NAMES, BetaRange, NoiseSchedule
 from .unet import UNet
 
 BUNDLED = Path(__file__).parent / "assets" / "landscapes-64.safetensors"
-OTHER_KINDS = {  # and what a key of theirs looks like
-    "a LoRA": r"lora_|\.lora",
-    "a latent diffusion model such as Stable Diffusion": (
-        r"transformer_blocks|first_stage_model|cond_stage_model|context_embedder"
-    ),
-    "a model in the layout of diffusers": r"^(unet\.)?down_blocks\.",
-    "a VAE": r"^(encoder|decoder)\.",
-}
-PROBE = "time_embed.0.weight"  # every ADM state dict has it, behind its prefix
+OWN = "its own configuration"  # in the file or beside it
 # What torch says of a pickle that wants more than weights.
 CODE_IN_PICKLE = r"(?i)unsupported (global|class)|call reduce for unrecognized|blocked module"
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """A model and its diffusion, in the names of guided-diffusion's flags."""
+    """A model and its diffusion, in the names of guided-diffusion's flags where it has one.
+
+    The others are those of `UNet` and, for the first and the last beta, `NoiseSchedule`.
+    """
 
     # Read from keys and shapes.
     model_channels: int
@@ -57,6 +55,13 @@ class Configuration:
     noise_schedule: str = "linear"
     diffusion_steps: int = 1000
     rescale_timesteps: bool = False
+    # The same in all of guided-diffusion; not in diffusers.
+    norm_groups: int = 32
+    norm_eps: float = 1e-5
+    sine_first: bool = False
+    frequency_shift: int = 0
+    asymmetric_downsample: bool = False
+    beta_range: BetaRange = None
 
     @property
     def size_step(self) -> int:
@@ -78,22 +83,20 @@ class Configuration:
             new_attention_order=self.use_new_attention_order,
             scale_shift_norm=self.use_scale_shift_norm,
             resblock_updown=self.resblock_updown,
+            norm_groups=self.norm_groups,
+            norm_eps=self.norm_eps,
+            sine_first=self.sine_first,
+            frequency_shift=self.frequency_shift,
+            asymmetric_downsample=self.asymmetric_downsample,
             **layers,
         )
 
     def schedule(self) -> NoiseSchedule:
-        return NoiseSchedule.named(self.noise_schedule, self.diffusion_steps)
+        return NoiseSchedule.named(self.noise_schedule, self.diffusion_steps, self.beta_range)
 
-
-class OtherKind(ValueError):
-    """A file that holds a model of another `kind`: a word of `OTHER_KINDS`, or another."""
-
-    def __init__(self, path, kind: str):
-        super().__init__(
-            f"{path} is {kind}; an ADM (guided-diffusion) checkpoint of a pixel-space model is "
-            f"needed."
-        )
-        self.kind = kind
+    def heads(self, channels: int) -> int:
+        """Of the attention over that many channels."""
+        return channels // self.num_head_channels if self.num_head_channels else self.num_heads
 
 
 FIELDS = {field.name: field.type for field in fields(Configuration)}
@@ -105,8 +108,15 @@ def _adm(size, channels, mult, blocks, rates, *, classes=None, **rest) -> Config
     )
 
 
-# guided-diffusion's README, improved-diffusion's README, P2-weighting's and ilvr_adm's.
-_PLAIN = {"resblock_updown": False, "num_head_channels": None, "num_heads": 4}
+# The READMEs of guided-diffusion, improved-diffusion, P2-weighting and ilvr_adm; the config.json
+# files of google's models; the config folder of rosinality's project.
+_FOUR_HEADS = {"num_head_channels": None, "num_heads": 4}
+_PLAIN = {"resblock_updown": False} | _FOUR_HEADS
+_HO = _PLAIN | {"num_heads": 1, "learn_sigma": False, "use_scale_shift_norm": False}
+_GOOGLE = _HO | {
+    "use_new_attention_order": True, "norm_eps": 1e-6, "sine_first": True, "frequency_shift": 1,
+    "asymmetric_downsample": True,
+}  # fmt: skip
 PUBLISHED = {
     "guided-diffusion ImageNet 64x64": _adm(
         64, 192, (1, 2, 3, 4), 3, (2, 4, 8), classes=1000,
@@ -144,8 +154,21 @@ PUBLISHED = {
         256, 128, (1, 1, 2, 2, 4, 4), 2, (16,), use_scale_shift_norm=False,
         resblock_updown=False, num_head_channels=None, num_heads=1,
     ),
+    "google/ddpm- and ddpm-ema- celebahq-256, church-256, bedroom-256, cat-256": _adm(
+        256, 128, (1, 1, 2, 2, 4, 4), 2, (16,), **_GOOGLE
+    ),
+    "google/ddpm-cifar10-32 and ddpm-ema-cifar10-32": _adm(
+        32, 128, (1, 2, 2, 2), 2, (2,), **_GOOGLE
+    ),
+    "rosinality/denoising-diffusion-pytorch 256x256 (diffusion.conf: FFHQ)": _adm(
+        256, 128, (1, 1, 2, 2, 4, 4), 2, (16,), **_HO, sine_first=True
+    ),
+    "rosinality/denoising-diffusion-pytorch 256x256 (improved.conf)": _adm(
+        256, 128, (1, 1, 2, 2, 4, 4), 2, (8, 16), **_PLAIN, learn_sigma=False, sine_first=True,
+        noise_schedule="cosine",
+    ),
 }  # fmt: skip
-LAYOUT = tuple(FIELDS)[: tuple(FIELDS).index("image_size")]
+ARCHITECTURE = tuple(FIELDS)[: tuple(FIELDS).index("image_size")]
 
 
 @dataclass(frozen=True)
@@ -212,13 +235,13 @@ class DiffusionModel:
 def load(
     path: str | Path = BUNDLED, device="cpu", dtype=torch.float32, overrides: Mapping | None = None
 ) -> DiffusionModel:
-    """The model of an ADM checkpoint (.safetensors, or .pt/.pth holding weights alone).
+    """The model of a checkpoint (.safetensors, or .pt/.pth/.bin holding weights alone).
 
-    overrides: values of `Configuration` to use instead of the recognised ones. Raises ValueError
-    for a file that is missing, damaged, of another kind, or has weights that are not finite.
+    path: the file, or the folder of a model in the layout of diffusers. overrides: values of
+    `Configuration` to use instead of the recognised ones. Raises ValueError for a file that is
+    missing, damaged, of another kind, or has weights that are not finite.
     """
-    state, metadata = read_state_dict(path)
-    recognised = recognise(state, metadata, overrides, path)
+    state, recognised = read(path, overrides)
     network = recognised.configuration.network(device="meta")
     for name in list(state):
         weight = state[name]
@@ -234,16 +257,16 @@ def load(
 
 
 def inspect(path: str | Path, overrides: Mapping | None = None) -> Recognised:
-    """What `load` would recognise in the file."""
-    return recognise(*read_state_dict(path), overrides, path)
+    """What `load` would recognise in the file or folder."""
+    return read(path, overrides)[1]
 
 
 def convert(source: str | Path, target: str | Path, overrides: Mapping | None = None) -> Recognised:
-    """Writes the weights of `source` as .safetensors with their configuration as metadata."""
+    """Writes the weights of a file or folder as one .safetensors in guided-diffusion's names, with
+    their configuration as metadata."""
     if Path(target).suffix != ".safetensors":
         raise ValueError(f"{target}: convert writes .safetensors; give a name that ends so.")
-    state, metadata = read_state_dict(source)
-    recognised = recognise(state, metadata, overrides, source)
+    state, recognised = read(source, overrides)
     save(state, recognised.configuration, target)
     return recognised
 
@@ -262,23 +285,41 @@ def save(state: Mapping[str, Tensor], configuration: Configuration, target: str 
         partial.unlink(missing_ok=True)
 
 
+def read(
+    path: str | Path, overrides: Mapping | None = None
+) -> tuple[dict[str, Tensor], Recognised]:
+    """The weights in a file or folder, in the names of `UNet`, and what `recognise` says of them.
+
+    overrides: as for `load`. Raises ValueError as `load` does.
+    """
+    state, metadata = read_state_dict(path)
+    recognised = recognise(state, metadata, overrides, path)
+    return layout_of(state).translate(state, recognised.configuration.heads), recognised
+
+
 def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], dict]:
-    """The ADM state dict in a file, EMA weights first and prefixes removed, and its config."""
-    path = Path(path)
-    if not path.is_file():
+    """The state dict in a file or folder, in a layout of its own, EMA weights first and prefixes
+    removed, and what stands beside it of its configuration."""
+    file = path = Path(path)
+    if path.is_dir():
+        file = diffusers_folder.weights_file(path)
+    elif not path.is_file():
         raise ValueError(f"{path}: there is no such checkpoint file.")
-    content, metadata = _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)
+    content, metadata = _read_safetensors(file) if _is_safetensors(file) else _read_torch(file)
     state = _weights_in(content)
     if not state:
-        raise ValueError(f"{path} holds no weights; an ADM checkpoint is needed.")
-    prefixes = [name.removesuffix(PROBE) for name in state if name.endswith(PROBE)]
-    _refuse_other_kinds(path, state, prefixes)
-    prefix = max(prefixes, key=lambda prefix: "ema" in prefix)
-    return {
+        raise ValueError(f"{file} holds no weights; the checkpoint of a U-Net is needed.")
+    found = dict(probes(state))
+    _refuse_other_kinds(file, state, found)
+    prefix = max(found, key=lambda prefix: "ema" in prefix)
+    state = {
         name.removeprefix(prefix): tensor
         for name, tensor in state.items()
         if name.startswith(prefix)
-    }, metadata
+    }
+    if layout_of(state).name == "diffusers":
+        metadata = diffusers_folder.configuration(file) | metadata
+    return state, metadata
 
 
 def _is_safetensors(path):
@@ -304,17 +345,18 @@ def _read_torch(path):
         if re.search(CODE_IN_PICKLE, str(error)):
             raise ValueError(
                 f"{path} holds Python objects besides weights, which could run code, and was not "
-                f"opened; get it as .safetensors."
+                f"opened; get it as .safetensors, or save "
+                f"its weights alone where the project that made it is installed."
             ) from None
         raise ValueError(f"{path} is truncated or no PyTorch checkpoint.") from None
 
 
 def _weights_in(content) -> dict[str, Tensor]:
-    """The state dict in a nest of dicts, of an ADM model and of EMA weights if there is one."""
+    """The state dict in a nest of dicts, of a U-Net and of EMA weights if there is one."""
 
     def preference(found):
         name, state = found
-        return any(key.endswith(PROBE) for key in state), "ema" in name, len(state)
+        return any(probes(state)), "ema" in name, len(state)
 
     return max(_state_dicts(content), key=preference, default=("", {}))[1]
 
@@ -327,14 +369,11 @@ def _state_dicts(content, name=""):
             yield from _state_dicts(value, f"{name}.{key}")
 
 
-def _refuse_other_kinds(path, state, prefixes):
-    def has(pattern):
-        return any(re.search(pattern, name) for name in state)
-
-    kind = next((kind for kind, pattern in OTHER_KINDS.items() if has(pattern)), None)
-    if not kind and prefixes and not has(r"output_blocks\."):
+def _refuse_other_kinds(path, state, found):
+    kind = other_kind(state)
+    if not kind and PROBE in found.values() and not any("output_blocks." in name for name in state):
         kind = "a classifier"
-    if kind or not prefixes:
+    if kind or not found:
         raise OtherKind(path, kind or "no diffusion model of a known kind")
 
 
@@ -344,56 +383,65 @@ def recognise(
     overrides: Mapping | None = None,
     path: str | Path = "This state dict",
 ) -> Recognised:
-    """The configuration of an ADM state dict. Raises ValueError where the keys fit none."""
-    layout = _read_layout(state, path)
-    published = next(
-        (
-            name
-            for name, known in PUBLISHED.items()
-            if all(getattr(known, key) == value for key, value in layout.items())
-        ),
-        None,
-    )
-    configuration = PUBLISHED[published] if published else _assumed(layout)
+    """The configuration of a state dict. Raises ValueError where the keys fit none.
+
+    metadata: what is known of it beside the weights. overrides: as for `load`.
+    """
+    layout = layout_of(state)
+    translated = layout.translate(state)
+    metadata = _checked(metadata or {}, OWN, path)
+    read = _read_architecture(translated, metadata, path)
+    known = layout.values | read | metadata
+    published = next((name for name, model in PUBLISHED.items() if _agrees(model, known)), None)
+    configuration = PUBLISHED[published] if published else _assumed(known, layout)
     sources = dict.fromkeys(FIELDS, "table of published models" if published else "assumed")
-    sources |= dict.fromkeys(layout, "read from the weights")
-    for values, source in ((metadata, "metadata of the file"), (overrides, "override")):
-        values = _checked(values or {}, source, path)
-        if source != "override":
-            values = {name: value for name, value in values.items() if name not in layout}
-        configuration = replace(configuration, **values)
-        sources |= dict.fromkeys(values, source)
-    _check_fit(configuration, state, path)
+    sources |= dict.fromkeys(metadata, OWN)
+    sources |= dict.fromkeys([*layout.values.keys() - metadata, *read], "read from the weights")
+    overrides = _checked(overrides or {}, "override", path)
+    sources |= dict.fromkeys(overrides, "override")
+    configuration = replace(configuration, **known | overrides)
+    _check_fit(configuration, state, layout, path)
     return Recognised(configuration, sources, published)
 
 
-def _read_layout(state, path):
+def _agrees(model, known):
+    return all(getattr(model, name) == value for name, value in known.items())
+
+
+def _read_architecture(state, metadata, path):
     try:
-        return _layout(state)
+        return _architecture(state)
     except (KeyError, IndexError, ZeroDivisionError):
+        if metadata.keys() >= set(ARCHITECTURE):
+            return {}
         raise ValueError(
-            f"{path} has the time embedding of an ADM model, but not its blocks; it is damaged "
-            f"or of an architecture that is not supported."
+            f"{path} has the time embedding of a U-Net of pixels, but not its blocks; it is "
+            f"damaged or of an architecture that is not supported."
         ) from None
 
 
-def _layout(state) -> dict:
-    def has(pattern):
-        return {int(m[1]) for name in state if (m := re.fullmatch(pattern, name))}
+def _architecture(state) -> dict:
+    """What keys and shapes tell, also where a few keys are missing: `_check_fit` names those."""
+
+    def blocks(pattern):
+        found = (re.match(rf"output_blocks\.(\d+)\.{pattern}\.", name) for name in state)
+        return {int(match[1]) for match in found if match}
+
+    def width(part):
+        return next(iter(t.shape[0] for name, t in state.items() if name.startswith(part)), 0)
 
     channels = state[PROBE].shape[1]
-    outputs = sorted(has(r"output_blocks\.(\d+)\.0\.out_layers\.3\.weight"))
-    ups = has(r"output_blocks\.(\d+)\.[12]\.(?:conv|in_layers\.2)\.weight")
+    ups = blocks(r"[12]\.(?:conv|in_layers|out_layers)")
     levels = len(ups) + 1
-    per_level = len(outputs) // levels
+    per_level = (max(blocks("0"), default=-1) + 1) // levels
     # Output blocks run from the deepest level up, the last of each but the top one upsampling.
-    last_of_level = [outputs[(levels - level) * per_level - 1] for level in range(levels)]
-    widths = [
-        state[f"output_blocks.{block}.0.out_layers.3.weight"].shape[0] for block in last_of_level
-    ]
-    attended = has(r"output_blocks\.(\d+)\.1\.qkv\.weight")
-    embedding = state["middle_block.0.emb_layers.1.weight"].shape[0]
+    last_of_level = [(levels - level) * per_level - 1 for level in range(levels)]
+    widths = [width(f"output_blocks.{block}.0.out_layers.") for block in last_of_level]
+    attended = blocks(r"1\.(?:norm|qkv|proj_out)")
     in_channels = state["input_blocks.0.0.weight"].shape[1]
+    middle = width("middle_block.0.out_layers.")
+    if not (per_level and middle and all(widths)):
+        raise KeyError("blocks")
     classes = state.get("label_emb.weight")
     return {
         "model_channels": channels,
@@ -404,10 +452,9 @@ def _layout(state) -> dict:
         ),
         "in_channels": in_channels,
         "num_classes": None if classes is None else classes.shape[0],
-        "learn_sigma": state["out.2.weight"].shape[0] == 2 * in_channels,
-        "use_scale_shift_norm": embedding
-        == 2 * state["middle_block.0.out_layers.3.weight"].shape[0],
-        "resblock_updown": not has(r"output_blocks\.(\d+)\.[12]\.conv\.weight"),
+        "learn_sigma": width("out.2.") == 2 * in_channels,
+        "use_scale_shift_norm": width("middle_block.0.emb_layers.") == 2 * middle,
+        "resblock_updown": not blocks(r"[12]\.conv"),
     }
 
 
@@ -415,15 +462,13 @@ def _whole(number):
     return int(number) if number == int(number) else number
 
 
-def _assumed(layout) -> Configuration:
-    """An unknown layout: 8x8 at its deepest level, 64 channels a head where they divide."""
-    attended = [int(mult * layout["model_channels"]) for mult in layout["channel_mult"]]
-    whole = all(width % 64 == 0 for width in attended[-1:])
+def _assumed(known, layout) -> Configuration:
+    """An unknown architecture: 8x8 at its deepest level; ADM has 64 channels a head if it can."""
+    deepest = known["channel_mult"][-1] * known["model_channels"]
+    heads = {"num_head_channels": 64} if deepest % 64 == 0 else _FOUR_HEADS
     return Configuration(
-        **layout,
-        image_size=8 * 2 ** (len(attended) - 1),
-        num_head_channels=64 if whole else None,
-        num_heads=1 if whole else 4,
+        **{name: known[name] for name in ARCHITECTURE},
+        **{"image_size": 8 * 2 ** (len(known["channel_mult"]) - 1)} | heads | layout.usual,
     )
 
 
@@ -446,31 +491,46 @@ def _checked(values, source, path):
 
 def _fits(name, value):
     if name == "noise_schedule":
-        return value in ("linear", "cosine")
-    if name in ("num_classes", "num_head_channels") and value is None:
+        return value in NAMES
+    if name in ("num_classes", "num_head_channels", "beta_range") and value is None:
         return True
+    if name == "beta_range":
+        return isinstance(value, tuple) and len(value) == 2 and all(0 < n <= 1 for n in value)
+    if name == "norm_eps":
+        return isinstance(value, float) and 0 < value < 1
     if name in ("channel_mult", "attention_rates"):
         return isinstance(value, tuple) and all(isinstance(n, (int, float)) for n in value)
     if FIELDS[name] is bool:
         return isinstance(value, bool)
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    lowest = 0 if name == "frequency_shift" else 1
+    return isinstance(value, int) and not isinstance(value, bool) and value >= lowest
 
 
-def _check_fit(configuration, state, path):
+def _check_fit(configuration, state, layout, path):
     """ValueError unless the configuration's network has the keys and shapes of the weights."""
     try:
         wanted = configuration.network(device="meta").state_dict()
     except (ValueError, RuntimeError, ZeroDivisionError) as error:
         raise ValueError(f"{path}: no network can be built so: {error}.") from None
-    wrong = [name for name in wanted.keys() | state.keys() if not _same(name, wanted, state)]
-    if wrong:
-        named = ", ".join(sorted(wrong)[:3])
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+    given = layout.translate(state)
+    own = {name: layout.own(name) for name in wanted}
+    faults = {
+        "missing": [n for name in wanted.keys() - given for n in own[name] if n not in state],
+        "unknown": [n for name in given.keys() - wanted for n in layout.own(name)],
+        "of another shape": [
+            n for name in wanted.keys() & given if wanted[name].shape != given[name].shape
+            for n in own[name]
+        ],
+    }  # fmt: skip
+    if any(faults.values()):
         raise ValueError(
-            f"{path} does not fit the architecture recognised in it: {named}{more} are missing, "
-            f"unknown or of another shape."
+            f"{path} does not fit the architecture recognised in it: "
+            + "; ".join(f"{what}: {_first(names)}" for what, names in faults.items() if names)
+            + "."
         )
 
 
-def _same(name, wanted, state):
-    return name in wanted and name in state and wanted[name].shape == state[name].shape
+def _first(names):
+    """The first three of some names, and how many more there are."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(sorted(names)[:3]) + more

@@ -282,9 +282,9 @@ def _parser():
         _add_sampling(command)
 
     inspect = commands.add_parser("inspect", help="what is recognised in a checkpoint")
-    convert = commands.add_parser("convert", help="a checkpoint as .safetensors")
+    convert = commands.add_parser("convert", help="a checkpoint as one .safetensors")
     for command, run in ((inspect, _inspect), (convert, _convert)):
-        command.add_argument("file", type=Path, metavar="FILE")
+        command.add_argument("file", type=Path, metavar="FILE", help="or a folder of diffusers")
         command.set_defaults(run=run)
     convert.add_argument("target", type=Path, metavar="FILE.safetensors")
     for command in (sample, sweep, inspect, convert):
@@ -299,7 +299,7 @@ def _add_sampling(command):
     add = command.add_argument
     boolean = argparse.BooleanOptionalAction
     add("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
-    add("--model", type=Path, help="checkpoint [the bundled one]")
+    add("--model", type=Path, help="checkpoint, or folder of diffusers [the bundled one]")
     add("--kernel", choices=list(KERNELS), default="cubic")
     add("--exact", action=boolean, default=True, help="low frequencies exactly [yes]")
     add("--guide", choices=["state", "prediction"], default="state")

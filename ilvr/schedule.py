@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+NAMES = ("linear", "scaled_linear", "cosine")
+BetaRange = tuple[float, float] | None
+
 
 @dataclass(frozen=True)
 class Level:
@@ -52,10 +55,19 @@ class NoiseSchedule:
         return len(self.betas)
 
     @classmethod
-    def linear(cls, length: int = 1000) -> "NoiseSchedule":
-        """Betas from 1e-4 to 0.02 at T = 1000, scaled to other lengths (Ho et al. 2020)."""
-        scale = 1000 / length
-        return cls(np.linspace(scale * 1e-4, scale * 0.02, length))
+    def linear(cls, length: int = 1000, beta_range: BetaRange = None) -> "NoiseSchedule":
+        """Betas from 1e-4 to 0.02 at T = 1000, scaled to other lengths (Ho et al. 2020).
+
+        beta_range: the first and the last beta instead.
+        """
+        start, end = _ends(length, beta_range)
+        return cls(np.linspace(start, end, length))
+
+    @classmethod
+    def scaled_linear(cls, length: int = 1000, beta_range: BetaRange = None) -> "NoiseSchedule":
+        """As linear, but it is the square roots of the betas that are equidistant."""
+        start, end = _ends(length, beta_range)
+        return cls(np.linspace(math.sqrt(start), math.sqrt(end), length) ** 2)
 
     @classmethod
     def cosine(cls, length: int = 1000) -> "NoiseSchedule":
@@ -65,10 +77,14 @@ class NoiseSchedule:
         return cls(np.minimum(1 - abar[1:] / abar[:-1], 0.999))
 
     @classmethod
-    def named(cls, name: str, length: int = 1000) -> "NoiseSchedule":
-        if name not in ("linear", "cosine"):
-            raise ValueError(f"Unknown noise schedule {name!r}: choose linear or cosine.")
-        return getattr(cls, name)(length)
+    def named(cls, name: str, length: int = 1000, beta_range: BetaRange = None) -> "NoiseSchedule":
+        if name not in NAMES:
+            raise ValueError(
+                f"Unknown noise schedule {name!r}: choose linear, scaled_linear or cosine."
+            )
+        if name == "cosine":
+            return cls.cosine(length)
+        return getattr(cls, name)(length, beta_range)
 
     def respaced(self, spacing: int | str | Iterable[int]) -> "NoiseSchedule":
         """The subsequence of levels that guided-diffusion's timestep_respacing names.
@@ -104,6 +120,11 @@ class NoiseSchedule:
         sigma = np.exp(np.interp(index, table, np.log([level.sigma for level in self.levels])))
         signal = 1 / math.sqrt(1 + sigma**2)
         return Level(float(t), signal, float(sigma) * signal)
+
+
+def _ends(length, beta_range):
+    scale = 1000 / length
+    return beta_range or (scale * 1e-4, scale * 0.02)
 
 
 def spaced_timesteps(length: int, spacing: int | str | Iterable[int]) -> list[int]:

@@ -1,8 +1,10 @@
 """The ADM U-Net (Dhariwal and Nichol, "Diffusion Models Beat GANs on Image Synthesis", 2021).
 
-Parameters have the names and shapes of guided-diffusion's state dicts.
+The network of Ho et al. ("Denoising Diffusion Probabilistic Models", 2020) is this one with other
+options. Parameters have the names and shapes of guided-diffusion's state dicts.
 """
 
+import functools
 import math
 
 import torch
@@ -15,8 +17,10 @@ class UNet(nn.Module):
 
     `attention` holds the downsampling rates (1, 2, 4, ...) at which attention is used. Its heads
     are given by `num_head_channels` or, where that is None, by `num_heads`. `new_attention_order`
-    splits qkv before the heads, else the heads are split first. `operations` supplies the layer
-    classes (torch.nn, or a host's own), each built with `dtype` and `device`.
+    splits qkv before the heads, else the heads are split first. `sine_first` and `frequency_shift`
+    are those of `timestep_embedding`. `asymmetric_downsample` pads strided convolutions at the
+    right and the bottom only. `operations` supplies the layer classes (torch.nn, or a host's own),
+    each built with `dtype` and `device`.
     """
 
     def __init__(
@@ -34,6 +38,11 @@ class UNet(nn.Module):
         new_attention_order: bool = False,
         scale_shift_norm: bool = True,
         resblock_updown: bool = True,
+        norm_groups: int = 32,
+        norm_eps: float = 1e-5,
+        sine_first: bool = False,
+        frequency_shift: int = 0,
+        asymmetric_downsample: bool = False,
         dropout: float = 0.0,
         operations=nn,
         dtype: torch.dtype | None = None,
@@ -41,9 +50,15 @@ class UNet(nn.Module):
     ):
         super().__init__()
         layer = {"dtype": dtype, "device": device}
-        widths = [int(mult * model_channels) for mult in channel_mult]
+        norm = functools.partial(operations.GroupNorm, norm_groups, eps=norm_eps, **layer)
+        widths = [round(mult * model_channels) for mult in channel_mult]
         emb_channels = 4 * model_channels
-        self.model_channels = model_channels
+        self.embed = functools.partial(
+            timestep_embedding,
+            dim=model_channels,
+            sine_first=sine_first,
+            frequency_shift=frequency_shift,
+        )
         self.dtype = dtype or torch.float32
         self.time_embed = nn.Sequential(
             operations.Linear(model_channels, emb_channels, **layer),
@@ -56,19 +71,27 @@ class UNet(nn.Module):
 
         def res(channels, out, resample=None):
             return ResBlock(
-                channels, out, emb_channels, scale_shift_norm, resample, dropout, operations, layer
+                channels,
+                out,
+                emb_channels,
+                scale_shift_norm,
+                resample,
+                dropout,
+                norm,
+                operations,
+                layer,
             )
 
         def attend(channels):
             heads = channels // num_head_channels if num_head_channels else num_heads
             if not heads or channels % heads:
                 raise ValueError(f"{channels} channels do not divide into heads of equal size")
-            return [AttentionBlock(channels, heads, new_attention_order, operations, layer)]
+            return [AttentionBlock(channels, heads, new_attention_order, norm, operations, layer)]
 
         def down(channels):
             if resblock_updown:
                 return res(channels, channels, "down")
-            return Downsample(channels, operations, layer)
+            return Downsample(channels, asymmetric_downsample, operations, layer)
 
         def up(channels):
             if resblock_updown:
@@ -105,7 +128,7 @@ class UNet(nn.Module):
                 self.output_blocks.append(Block(*layers))
 
         self.out = nn.Sequential(
-            operations.GroupNorm(32, channels, **layer),
+            norm(channels),
             nn.SiLU(),
             operations.Conv2d(channels, out_channels, 3, padding=1, **layer),
         )
@@ -115,7 +138,7 @@ class UNet(nn.Module):
 
         H and W must be divisible by 2 ** (levels - 1).
         """
-        emb = self.time_embed(timestep_embedding(timesteps, self.model_channels).to(self.dtype))
+        emb = self.time_embed(self.embed(timesteps).to(self.dtype))
         if self.num_classes is not None:
             emb = emb + self.label_emb(y)
         h = x.to(self.dtype)
@@ -129,12 +152,18 @@ class UNet(nn.Module):
         return self.out(h).to(x.dtype)
 
 
-def timestep_embedding(timesteps, dim: int):
-    """(B,) -> (B, dim): cosines, then sines, at dim // 2 frequencies from 1 to 1 / 10000."""
+def timestep_embedding(timesteps, dim: int, sine_first: bool = False, frequency_shift: int = 0):
+    """(B,) -> (B, dim): cosines, then sines, at dim // 2 frequencies from 1 towards 1 / 10000.
+
+    sine_first: sines, then cosines. frequency_shift: 1 where the last frequency is 1 / 10000
+    (Ho et al. 2020), 0 where that would be the next one.
+    """
     half = dim // 2
-    frequencies = torch.arange(half, dtype=torch.float32, device=timesteps.device) / half
-    angles = timesteps[:, None].float() * torch.exp(-math.log(10000) * frequencies)
-    return F.pad(torch.cat([angles.cos(), angles.sin()], dim=-1), (0, dim % 2))
+    exponents = torch.arange(half, dtype=torch.float32, device=timesteps.device)
+    frequencies = torch.exp(-math.log(10000) * (exponents / (half - frequency_shift)))
+    angles = timesteps[:, None].float() * frequencies
+    waves = [angles.sin(), angles.cos()] if sine_first else [angles.cos(), angles.sin()]
+    return F.pad(torch.cat(waves, dim=-1), (0, dim % 2))
 
 
 class Block(nn.Sequential):
@@ -146,13 +175,22 @@ class Block(nn.Sequential):
 
 class ResBlock(nn.Module):
     def __init__(
-        self, channels, out, emb_channels, scale_shift_norm, resample, dropout, operations, layer
+        self,
+        channels,
+        out,
+        emb_channels,
+        scale_shift_norm,
+        resample,
+        dropout,
+        norm,
+        operations,
+        layer,
     ):
         super().__init__()
         self.scale_shift_norm = scale_shift_norm
         self.resample = {"up": upsample, "down": downsample, None: nn.Identity()}[resample]
         self.in_layers = nn.Sequential(
-            operations.GroupNorm(32, channels, **layer),
+            norm(channels),
             nn.SiLU(),
             operations.Conv2d(channels, out, 3, padding=1, **layer),
         )
@@ -161,7 +199,7 @@ class ResBlock(nn.Module):
             operations.Linear(emb_channels, 2 * out if scale_shift_norm else out, **layer),
         )
         self.out_layers = nn.Sequential(
-            operations.GroupNorm(32, out, **layer),
+            norm(out),
             nn.SiLU(),
             nn.Dropout(dropout),
             operations.Conv2d(out, out, 3, padding=1, **layer),
@@ -186,10 +224,10 @@ class ResBlock(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    def __init__(self, channels, heads, new_order, operations, layer):
+    def __init__(self, channels, heads, new_order, norm, operations, layer):
         super().__init__()
         self.heads, self.new_order = heads, new_order
-        self.norm = operations.GroupNorm(32, channels, **layer)
+        self.norm = norm(channels)
         self.qkv = operations.Conv1d(channels, 3 * channels, 1, **layer)
         self.proj_out = operations.Conv1d(channels, channels, 1, **layer)
 
@@ -206,12 +244,14 @@ class AttentionBlock(nn.Module):
 
 
 class Downsample(nn.Module):
-    def __init__(self, channels, operations, layer):
+    def __init__(self, channels, asymmetric, operations, layer):
         super().__init__()
-        self.op = operations.Conv2d(channels, channels, 3, stride=2, padding=1, **layer)
+        self.asymmetric = asymmetric
+        padding = 0 if asymmetric else 1
+        self.op = operations.Conv2d(channels, channels, 3, stride=2, padding=padding, **layer)
 
     def forward(self, x):
-        return self.op(x)
+        return self.op(F.pad(x, (0, 1, 0, 1)) if self.asymmetric else x)
 
 
 class Upsample(nn.Module):

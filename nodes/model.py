@@ -17,9 +17,16 @@ class LoadUnconditionalModel(io.ComfyNode):
         return schema(
             node_id="LoadUnconditionalModel",
             display_name="Load Unconditional Model",
-            description="A pixel-space diffusion model of the ADM (guided-diffusion) kind, for "
-            "any sampler: the one that comes with the pack, or those in models/adm.",
-            search_aliases=["ilvr", "adm", "guided diffusion", "unconditional", "pixel space"],
+            description="A pixel-space diffusion model of the ADM (guided-diffusion) or DDPM "
+            "kind, for any sampler: the one that comes with the pack, or those in models/adm.",
+            search_aliases=[
+                "ilvr",
+                "adm",
+                "ddpm",
+                "guided diffusion",
+                "unconditional",
+                "pixel space",
+            ],
             inputs=[
                 io.Combo.Input(
                     "checkpoint",

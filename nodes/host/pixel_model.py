@@ -1,4 +1,4 @@
-"""ADM checkpoints as ordinary models of the host."""
+"""Checkpoints of ADM models and of those of Ho et al. as ordinary models of the host."""
 
 import functools
 import os
@@ -16,7 +16,8 @@ import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
 
-from ...ilvr.checkpoint import BUNDLED, Configuration, OtherKind, read_state_dict, recognise
+from ...ilvr.checkpoint import BUNDLED, Configuration, read
+from ...ilvr.layouts import OtherKind
 from ...ilvr.unet import Block, UNet
 
 FOLDER = "adm"
@@ -25,6 +26,7 @@ LOADERS = {  # the host's, for what people choose by mistake
     "a LoRA": "Load LoRA",
     "a latent diffusion model such as Stable Diffusion": "Load Checkpoint or Load Diffusion Model",
     "a VAE": "Load VAE",
+    "a ControlNet": "Load ControlNet Model",
 }
 VARIANCE = "ilvr_learned_variance"  # in transformer_options: who takes the network's output
 
@@ -34,7 +36,7 @@ def register_folder():
     default = os.path.join(folder_paths.models_dir, FOLDER)
     folder_paths.add_model_folder_path(FOLDER, default, is_default=True)
     paths, extensions = folder_paths.folder_names_and_paths[FOLDER]
-    known = extensions | {".safetensors", ".pt", ".pth"}
+    known = extensions | {".safetensors", ".pt", ".pth", ".bin"}
     folder_paths.folder_names_and_paths[FOLDER] = (paths, known)
 
 
@@ -57,13 +59,13 @@ def checkpoint_path(name: str) -> str:
 
 
 def load(path: str, disable_dynamic: bool = True) -> ModelPatcher:
-    """The host's model of an ADM checkpoint. Raises ValueError for a file of another kind.
+    """The host's model of a checkpoint. Raises ValueError for a file of another kind.
 
     disable_dynamic: what newer hosts ask of the function that they load a model again with; a
     plain ModelPatcher is never dynamic.
     """
-    state, metadata = _read(path)
-    configuration = recognise(state, metadata, path=path).configuration
+    state, recognised = _read(path)
+    configuration = recognised.configuration
     config = PixelConfig({"configuration": configuration})
     config.set_inference_dtype(_dtype(state), None)
     model = PixelModel(config, device=memory.unet_offload_device())
@@ -76,7 +78,7 @@ def load(path: str, disable_dynamic: bool = True) -> ModelPatcher:
 
 def _read(path):
     try:
-        return read_state_dict(path)
+        return read(path)
     except OtherKind as error:
         loader = LOADERS.get(error.kind)
         raise ValueError(f"{error} {loader} loads it." if loader else str(error)) from None

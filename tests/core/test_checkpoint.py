@@ -59,7 +59,10 @@ def test_loads_the_old_format_of_torch_save(tmp_path):
     assert torch.equal(output(load(tmp_path / "old.pt", overrides=HEADS)), EXPECTED)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+ADM = [name for name in PUBLISHED if not name.startswith(("google/", "rosinality/"))]
+
+
+@pytest.mark.parametrize("name", ADM)
 def test_published_models_are_recognised_from_shapes_alone(name):
     wanted = PUBLISHED[name]
     recognised = recognise(wanted.network(device="meta").state_dict())
@@ -131,7 +134,7 @@ def test_convert_keeps_weights_and_writes_the_configuration(tmp_path):
     convert(source, tmp_path / "a.safetensors", HEADS | {"noise_schedule": "cosine"})
     recognised = inspect(tmp_path / "a.safetensors")
     assert recognised.configuration.noise_schedule == "cosine"
-    assert recognised.sources["num_head_channels"] == "metadata of the file"
+    assert recognised.sources["num_head_channels"] == "its own configuration"
     assert torch.equal(
         load_file(tmp_path / "a.safetensors")["out.2.bias"], state_dict(TINY)["out.2.bias"]
     )
@@ -161,7 +164,6 @@ DAMAGED = {
         ),
         "is a latent diffusion model such as Stable Diffusion",
     ),
-    "diffusers.pt": (other_kind("down_blocks.0.resnets.0.norm1.weight"), "layout of diffusers"),
     "classifier.pt": (other_kind("time_embed.0.weight", "out.0.weight"), "is a classifier"),
     "other.pt": (other_kind("fc.weight"), "no diffusion model of a known kind"),
     "list.pt": ([1, 2], "holds no weights"),
@@ -206,9 +208,7 @@ def test_missing_weights_and_weights_that_are_not_finite_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"out\.0\.weight has values that are not finite"):
         load(write(tmp_path / "nan.pt", state), overrides=HEADS)
     del state["out.0.weight"]
-    with pytest.raises(
-        ValueError, match=r"out\.0\.weight are missing, unknown or of another shape"
-    ):
+    with pytest.raises(ValueError, match=r"recognised in it: missing: out\.0\.weight\.$"):
         load(write(tmp_path / "less.pt", state), overrides=HEADS)
     half = {name: value for name, value in state.items() if not name.startswith("middle")}
     with pytest.raises(ValueError, match="damaged or of an architecture"):

@@ -180,7 +180,7 @@ def test_inspect_and_convert(tmp_path, capsys):
         == 0
     )
     assert run("inspect", tmp_path / "a.safetensors") == 0
-    assert "num_head_channels = 16  (metadata of the file)" in capsys.readouterr().out
+    assert "num_head_channels = 16  (its own configuration)" in capsys.readouterr().out
 
 
 BAD = {

@@ -7,6 +7,9 @@ import torch
 
 from ilvr.checkpoint import Configuration, DiffusionModel, Recognised
 
+# Ends of the names of their scales, in every layout.
+NORMS = (".0.weight", "norm.weight", "norm1.weight", "norm2.weight", "norm_out.weight")
+
 
 def weights(shapes):
     """A state dict of {name: shape}: RandomState(crc32(name)) normals, scaled by the fan-in."""
@@ -16,7 +19,7 @@ def weights(shapes):
 def _weight(name, shape):
     values = np.random.RandomState(zlib.crc32(name.encode())).randn(*shape)
     if len(shape) == 1:  # biases, and the scales of norms
-        values = 0.1 * values + name.endswith((".0.weight", "norm.weight"))
+        values = 0.1 * values + name.endswith(NORMS)
     else:
         values = values / np.sqrt(np.prod(shape[1:]))
     return torch.from_numpy(values).float()

@@ -1,13 +1,18 @@
-"""ADM checkpoints as the host's own models, against the core."""
+"""Checkpoints as the host's own models, against the core."""
 
 import dataclasses
 import importlib
+import json
+from pathlib import Path
 
 import comfy.samplers
 import comfy.utils
 import folder_paths
+import numpy as np
 import pytest
 import torch
+
+import nodes
 
 from .host import PACK, SEED, core, ilvr, low_pass, node, noise, picture, reference, sample, sigmas
 
@@ -52,8 +57,11 @@ def start(model, x, label=None):
 def test_predictions_are_the_cores(changes):
     save("some.safetensors", **changes)
     label = 3 if "num_classes" in changes else None
-    model = load("some.safetensors", -1 if label is None else label)[0]
-    own = checkpoint.load(f"{ADM}/some.safetensors")
+    assert_predictions_are_the_cores("some.safetensors", f"{ADM}/some.safetensors", label)
+
+
+def assert_predictions_are_the_cores(name, path, label=None):
+    model, own = load(name, -1 if label is None else label)[0], checkpoint.load(path)
     denoiser, levels = own.denoiser(label), own.schedule.levels
     x = noise(2, 3, 16, 16)
     for level, (sigma, state, x0) in zip(levels[:: len(levels) // 8], start(model, x, label)):
@@ -62,6 +70,48 @@ def test_predictions_are_the_cores(changes):
         wanted = (state - level.sigma * eps).clamp(-1, 1)
         tolerance = 1e-4 * (1 + level.sigma)  # of float32 in the states, which are that large
         assert (x0 - wanted).abs().max() < min(tolerance, 0.05)
+
+
+def save_diffusers(folder, **changes):
+    """A small model in the layout of diffusers in the host's models/adm; the name of its file."""
+    data = np.load(Path(__file__).parents[1] / "data" / "layouts.npz")
+    config = json.loads(str(data["diffusers/google/config"]))
+    lines = [line.split() for line in data["diffusers/google/keys"].tolist()]
+    weights = {name: 0.1 * noise(1, *map(int, shape))[0] for name, *shape in lines}
+    path = Path(ADM) / folder
+    path.mkdir()
+    (path / "config.json").write_text(json.dumps({"_class_name": "UNet2DModel"} | config | changes))
+    comfy.utils.save_torch_file(weights, str(path / "diffusion_pytorch_model.safetensors"))
+    return f"{folder}/diffusion_pytorch_model.safetensors"
+
+
+def test_a_folder_of_diffusers_is_listed_and_so_is_what_convert_makes_of_it():
+    name = save_diffusers("church")
+    checkpoint.convert(f"{ADM}/church", f"{ADM}/church.safetensors")
+    listed = node_inputs()["checkpoint"]
+    for listed_name in (name, "church.safetensors"):
+        assert listed_name in listed
+        assert_predictions_are_the_cores(listed_name, f"{ADM}/church")
+
+
+def node_inputs():
+    """What the node offers in each of its lists."""
+    schema = nodes.NODE_CLASS_MAPPINGS["LoadUnconditionalModel"].GET_SCHEMA()
+    return {i.id: i.options for i in schema.inputs if hasattr(i, "options")}
+
+
+@pytest.mark.parametrize(
+    "name, loader",
+    [
+        ("UNet2DConditionModel", "latent diffusion .* Load Checkpoint or Load Diffusion Model"),
+        ("AutoencoderKL", "VAE .* Load VAE"),
+        ("ControlNetModel", "ControlNet .* Load ControlNet Model"),
+    ],
+)
+def test_names_the_loader_of_another_class_of_diffusers(name, loader):
+    file = save_diffusers(name, _class_name=name)
+    with pytest.raises(ValueError, match=rf"is a .*{loader} loads it"):
+        load(file)
 
 
 def test_percents_count_the_whole_schedule():

@@ -1,0 +1,257 @@
+"""The layouts that the U-Net is published in, and what other kinds of weights look like.
+
+The network of Ho et al. (2020) is the ADM U-Net with other options, so that diffusers' UNet2DModel
+and the model of rosinality/denoising-diffusion-pytorch differ from guided-diffusion's by the names
+of their parts, and hardly by their weights.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+PROBE = "time_embed.0.weight"  # in guided-diffusion's layout
+LATENT = "a latent diffusion model such as Stable Diffusion"
+TEXT = "a text-conditional model"
+OTHER_KINDS = {  # and what a key of theirs looks like
+    "a LoRA": r"lora_|\.lora",
+    LATENT: r"transformer_blocks|first_stage_model|cond_stage_model|context_embedder",
+    TEXT: r"add_k_proj|encoder_hid_proj",
+    "a VAE": r"^(encoder|decoder)\.",
+}
+
+
+class OtherKind(ValueError):
+    """A file that holds a model of another `kind`: a word of `OTHER_KINDS`, or another.
+
+    name: what the model calls itself, if it does.
+    """
+
+    def __init__(self, path, kind: str, name: str | None = None):
+        super().__init__(
+            f"{path} is {kind}{f' ({name})' if name else ''}; the U-Net of an unconditional or "
+            f"class-conditional diffusion model of pixels is needed."
+        )
+        self.kind = kind
+
+
+State = dict[str, Tensor]
+Heads = Callable[[int], int]
+Parts = dict[str, tuple[str, ...]]  # from guided-diffusion's name of a layer to another project's
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a project names the layers of the U-Net.
+
+    parts: guided-diffusion's name of each layer and the project's own, which are three where it
+    keeps query, key and value apart. values: what its code fixes, and usual: what it mostly has,
+    both named as in `Configuration`.
+    """
+
+    name: str
+    values: Mapping
+    usual: Mapping = field(default_factory=dict)
+    parts: Parts = field(default_factory=dict)
+
+    def translate(self, state: Mapping[str, Tensor], heads: Heads | None = None) -> State:
+        """The state dict in guided-diffusion's names; what is unknown keeps its own.
+
+        heads: how many the attention over that many channels has, where that is known.
+        """
+        left, result = dict(state), {}
+        for part in self.parts:
+            for kind in ("weight", "bias"):
+                names = self.own(f"{part}.{kind}")
+                if all(name in left for name in names):
+                    result[f"{part}.{kind}"] = _joined(part, [left.pop(name) for name in names])
+        return result | left
+
+    def own(self, name: str) -> list[str]:
+        """What the layout calls a parameter of guided-diffusion."""
+        part, _, kind = name.rpartition(".")
+        return [f"{own}.{kind}" for own in self.parts[part]] if part in self.parts else [name]
+
+
+class Rosinality(Layout):
+    """Of rosinality's model, whose attention divides by the root of all channels, not of a head's,
+    and whose norms have no weights where time scales and shifts."""
+
+    def translate(self, state: Mapping[str, Tensor], heads: Heads | None = None) -> State:
+        result = super().translate(state)
+        result.pop("time.0.inv_freq", None)
+        for name in list(result):
+            if name.endswith(".emb_layers.1.bias"):
+                _add_norm(result, name.removesuffix(".emb_layers.1.bias"))
+            if heads and ".qkv." in name:
+                result[name] = _with_smaller_queries(result[name], heads(len(result[name]) // 3))
+        return result
+
+
+def layout_of(state: Mapping[str, Tensor]) -> Layout:
+    """The layout of a state dict, of which it has the probe."""
+    return next(make(state) for probe, make in PROBES.items() if probe in state)
+
+
+def probes(state: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
+    """(prefix, probe) of each U-Net that a state dict holds behind a prefix."""
+    for name in state:
+        for probe in PROBES:
+            if name.endswith(probe):
+                yield name.removesuffix(probe), probe
+
+
+def other_kind(state: Mapping[str, Tensor]) -> str | None:
+    """The word of `OTHER_KINDS` for a state dict."""
+    for kind, pattern in OTHER_KINDS.items():
+        if any(re.search(pattern, name) for name in state):
+            return kind
+    return None
+
+
+def _joined(part, tensors):
+    joined = tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+    if part.endswith((".qkv", ".proj_out")) and joined.ndim > 1:
+        return joined.flatten(1)[..., None]  # a linear layer or 1 x 1 convolution, as Conv1d
+    return joined
+
+
+def _add_norm(state, block):
+    bias = state.get(f"{block}.out_layers.3.bias")
+    if bias is not None and len(state[f"{block}.emb_layers.1.bias"]) == 2 * len(bias):
+        state.setdefault(f"{block}.out_layers.0.weight", torch.ones_like(bias))
+        state.setdefault(f"{block}.out_layers.0.bias", torch.zeros_like(bias))
+
+
+def _with_smaller_queries(qkv, heads):
+    if heads == 1:
+        return qkv
+    split = qkv.reshape(heads, 3, -1).clone()
+    split[:, 0] *= heads**-0.5
+    return split.reshape(qkv.shape)
+
+
+ADM = {  # what guided-diffusion's code fixes
+    "norm_groups": 32,
+    "norm_eps": 1e-5,
+    "sine_first": False,
+    "frequency_shift": 0,
+    "asymmetric_downsample": False,
+    "beta_range": None,
+}
+
+RESIDUAL: Parts = {  # what diffusers and rosinality call the same
+    "in_layers.0": ("norm1",),
+    "in_layers.2": ("conv1",),
+    "out_layers.0": ("norm2",),
+    "out_layers.3": ("conv2",),
+}
+
+
+def _adm(state) -> Layout:
+    return Layout("guided-diffusion", ADM)
+
+
+def _diffusers(state) -> Layout:
+    """Of UNet2DModel, where a block is a level; its attention was renamed in version 0.15."""
+    old = any(name.endswith(".query.weight") for name in state)
+    residual = RESIDUAL | {
+        "emb_layers.1": ("time_emb_proj",),
+        "skip_connection": ("conv_shortcut",),
+    }
+    attention = {
+        "norm": ("group_norm",),
+        "qkv": ("query", "key", "value") if old else ("to_q", "to_k", "to_v"),
+        "proj_out": ("proj_attn",) if old else ("to_out.0",),
+    }
+    parts: Parts = {
+        "time_embed.0": ("time_embedding.linear_1",),
+        "time_embed.2": ("time_embedding.linear_2",),
+        "label_emb": ("class_embedding",),
+        "input_blocks.0.0": ("conv_in",),
+        **_within("middle_block.0", "mid_block.resnets.0", residual),
+        **_within("middle_block.1", "mid_block.attentions.0", attention),
+        **_within("middle_block.2", "mid_block.resnets.1", residual),
+        "out.0": ("conv_norm_out",),
+        "out.2": ("conv_out",),
+    }
+    levels = _count(state, r"down_blocks\.(\d+)\.")
+    per_level = _count(state, r"down_blocks\.\d+\.resnets\.(\d+)\.")
+    for level in range(levels):
+        own, first = f"down_blocks.{level}", 1 + level * (per_level + 1)
+        for i in range(per_level):
+            block = f"input_blocks.{first + i}"
+            parts |= _within(f"{block}.0", f"{own}.resnets.{i}", residual)
+            parts |= _within(f"{block}.1", f"{own}.attentions.{i}", attention)
+        last = f"input_blocks.{first + per_level}.0"
+        parts |= _within(last, f"{own}.downsamplers.0", residual | {"op": ("conv",)})
+    for level in range(levels):
+        own, first = f"up_blocks.{level}", level * (per_level + 1)
+        for i in range(per_level + 1):
+            block = f"output_blocks.{first + i}"
+            parts |= _within(f"{block}.0", f"{own}.resnets.{i}", residual)
+            parts |= _within(f"{block}.1", f"{own}.attentions.{i}", attention)
+        last = f"{block}.{2 if _any(state, f'{own}.attentions.') else 1}"
+        parts |= _within(last, f"{own}.upsamplers.0", residual | {"conv": ("conv",)})
+    values = {"use_new_attention_order": True, "rescale_timesteps": False}
+    return Layout("diffusers", values, {"num_head_channels": 8}, parts)
+
+
+def _rosinality(state) -> Layout:
+    """Of rosinality's UNet, where a block is a layer, and a strided convolution or an upsampling
+    is a block of its own."""
+    residual = RESIDUAL | {"emb_layers.1": ("time.1",), "skip_connection": ("skip",)}
+    attention = {"norm": ("norm",), "qkv": ("qkv",), "proj_out": ("out",)}
+    parts: Parts = {
+        "time_embed.0": ("time.1",),
+        "time_embed.2": ("time.3",),
+        "input_blocks.0.0": ("down.0",),
+        **_within("middle_block.0", "mid.0.resblocks", residual),
+        **_within("middle_block.1", "mid.0.attention", attention),
+        **_within("middle_block.2", "mid.1.resblocks", residual),
+    }
+    for i in range(1, _count(state, r"down\.(\d+)\.")):
+        parts |= _within(f"input_blocks.{i}.0", f"down.{i}.resblocks", residual)
+        parts |= _within(f"input_blocks.{i}.1", f"down.{i}.attention", attention)
+        parts[f"input_blocks.{i}.0.op"] = (f"down.{i}.0",)
+    block, up = "", 0
+    for i in range(_count(state, r"up\.(\d+)\.")):
+        if _any(state, f"up.{i}.resblocks."):
+            block, up = f"output_blocks.{up}", up + 1
+            attended = _any(state, f"up.{i}.attention.")
+            parts |= _within(f"{block}.0", f"up.{i}.resblocks", residual)
+            parts |= _within(f"{block}.1", f"up.{i}.attention", attention)
+        elif block:
+            parts[f"{block}.{2 if attended else 1}.conv"] = (f"up.{i}.1",)
+    values = ADM | {
+        "sine_first": True,
+        "use_new_attention_order": False,
+        "rescale_timesteps": False,
+    }
+    one_head = {"num_heads": 1, "num_head_channels": None}
+    return Rosinality("rosinality/denoising-diffusion-pytorch", values, one_head, parts)
+
+
+PROBES = {  # a parameter that every state dict of a layout has, behind its prefix
+    PROBE: _adm,
+    "time_embedding.linear_1.weight": _diffusers,
+    "time.3.weight": _rosinality,
+}
+
+
+def _within(adm, own, names) -> Parts:
+    return {
+        f"{adm}.{part}": tuple(f"{own}.{name}" for name in others) for part, others in names.items()
+    }
+
+
+def _count(state, pattern):
+    """How many numbers there are from 0 to the greatest that the pattern finds in the names."""
+    found = (re.match(pattern, name) for name in state)
+    return 1 + max((int(match[1]) for match in found if match), default=-1)
+
+
+def _any(state, prefix):
+    return any(name.startswith(prefix) for name in state)
