@@ -4,7 +4,7 @@ import io
 import json
 import textwrap
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from tests.e2e.server import Server
 from tests.e2e.workflows import box, paths
@@ -14,11 +14,11 @@ OURS = ("NoisedReference", "LowPassFilter", "ConditioningRange", "ApplyILVR", "I
 
 
 def thumbnail(server: Server, graph: dict) -> Image.Image:
-    """Of a graph that can run: its sheet, or its references and first results."""
+    """A square one of a graph that can run: its sheet, or its references and first results."""
     if sheets := of_type(graph, "ContactSheet"):
         graph[sheets[0]]["inputs"]["cell"] = 64
         (sheet,) = images(server, server.run(graph), sheets)
-        return sheet.resize((WIDTH, round(sheet.height * WIDTH / sheet.width)), Image.LANCZOS)
+        return ImageOps.pad(sheet, (WIDTH, WIDTH), Image.LANCZOS, "white")
     graph = graph | with_references(graph)
     run = server.run(graph)
     outputs = [images(server, run, [key]) for key in ordered(graph)]
@@ -52,13 +52,12 @@ def images(server, run, keys):
 
 
 def laid_out(pictures):
-    """Four in a square, fewer in a row."""
-    columns = 2 if len(pictures) == 4 else len(pictures)
-    cell = (WIDTH + GAP) // columns
-    sheet = Image.new("RGB", (WIDTH, cell * len(pictures) // columns - GAP), "white")
+    """Up to four in a square, two a row."""
+    cell = (WIDTH + GAP) // 2
+    sheet = Image.new("RGB", (WIDTH, WIDTH), "white")
     for i, picture in enumerate(pictures):
         enlarged = picture.resize((cell - GAP, cell - GAP), Image.BICUBIC)
-        sheet.paste(enlarged, (cell * (i % columns), cell * (i // columns)))
+        sheet.paste(enlarged, (cell * (i % 2), cell * (i // 2)))
     return sheet
 
 

@@ -13,7 +13,7 @@ REFERENCE, LATENT_BELOW, FLOOR_BELOW = 60, 720, 920
 
 
 def load_model(c: Canvas, checkpoint=LANDSCAPES) -> Node:
-    c.column(270, GROUP_GAP)
+    c.column(320, GROUP_GAP)
     model = c.add("LoadUnconditionalModel", 0, checkpoint=checkpoint)
     c.group("Model", model)
     return model

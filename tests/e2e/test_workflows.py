@@ -89,7 +89,7 @@ def test_it_is_what_its_script_draws(name, info):
 def test_it_has_a_thumbnail(name):
     file = FOLDER / f"{name}.jpg"
     with Image.open(file) as image:
-        assert image.format == "JPEG" and image.width == 384
+        assert image.format == "JPEG" and image.size == (384, 384)
     assert file.stat().st_size < 40_000
 
 
