@@ -10,7 +10,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics.functional import pairwise_euclidean_distance
 
 from ..checkpoint import DiffusionModel
 from ..reference import ItemNoise
@@ -39,9 +38,7 @@ class Encoder:
             F.normalize(x, dim=1).flatten(1) / (x.shape[-1] * x.shape[-2]) ** 0.5
             for x in self._activations(images)
         ]
-        distances = pairwise_euclidean_distance(torch.cat(units, dim=1).double())
-        rows, columns = torch.triu_indices(len(images), len(images), offset=1)
-        return float(distances[rows, columns].mean())
+        return float(torch.pdist(torch.cat(units, dim=1)).mean())
 
     def _activations(self, images):
         """The last activations of each resolution on the way down, fp32, the deepest last."""

@@ -71,10 +71,8 @@ class Task:
         self.options = options
         self.references = pictures(options.references)[: options.limit]
         self.real = pictures([options.real]) if options.real else self.references
-        self.device = (
-            machine.device(options.device) if machine else cli.available_device(options.device)
-        )
-        self.threads = machine.threads(self.device) if machine else torch.get_num_threads()
+        place = machine or Here()
+        self.device, self.threads = place.device(options.device), place.threads
         self.spans = [ConditioningRange.parse(text) for text in options.ranges]
         self.filters = {n: LowPassFilter(n, options.kernel, options.exact) for n in options.factors}
         if options.mask:

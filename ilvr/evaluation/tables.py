@@ -34,7 +34,7 @@ def write(task: Task, folder: Folder) -> list[dict]:
     folder.save("results.csv", _csv(rows))
     folder.save("results.md", markdown(task, rows))
     content = {"measured": measured(task), "settings": task.fingerprint, "rows": rows}
-    folder.save("results.json", json.dumps(_finite(content), indent=1, default=str) + "\n")
+    folder.save("results.json", json.dumps(_finite(content), indent=1, default=str, allow_nan=False) + "\n")
     times = [_time(task, folder, setting) for setting in task.settings if _sampled(setting)]
     folder.save("times.json", json.dumps(times, indent=1) + "\n")
     return rows
@@ -287,4 +287,4 @@ def _finite(value):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return None if value == math.inf else value
