@@ -34,7 +34,9 @@ def write(task: Task, folder: Folder) -> list[dict]:
     folder.save("results.csv", _csv(rows))
     folder.save("results.md", markdown(task, rows))
     content = {"measured": measured(task), "settings": task.fingerprint, "rows": rows}
-    folder.save("results.json", json.dumps(_finite(content), indent=1, default=str, allow_nan=False) + "\n")
+    folder.save(
+        "results.json", json.dumps(_finite(content), indent=1, default=str, allow_nan=False) + "\n"
+    )
     times = [_time(task, folder, setting) for setting in task.settings if _sampled(setting)]
     folder.save("times.json", json.dumps(times, indent=1) + "\n")
     return rows

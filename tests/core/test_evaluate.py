@@ -15,6 +15,7 @@ from PIL import Image
 
 from ilvr import checkpoint
 from ilvr.cli import main
+from ilvr.evaluation import estimate
 from ilvr.evaluation.features import Encoder
 from ilvr.evaluation.work import decibels, seen
 
@@ -281,3 +282,11 @@ def test_diversity_grows_as_the_range_shrinks(tmp_path):  # Eq. 13: R_N within R
     diversity = [row["encoder distance"] for row in found]
     for longer, shorter in zip(diversity, diversity[1:]):
         assert shorter > longer + 0.05
+
+
+def test_the_estimate_is_the_seconds_measured_times_the_images(tmp_path, capsys):
+    times = [{"setting": name, "seconds per image": s} for name, s in (("a", 1.0), ("b", 0.8))]
+    (tmp_path / "times.json").write_text(json.dumps(times))
+    assert estimate.main([str(tmp_path), "--images", "4000", "--gpus", "1", "8"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["2.0 h", "0.2 h"]
