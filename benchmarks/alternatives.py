@@ -143,7 +143,7 @@ def plot(found):
         axes.scatter(layout, frechet, marker="o" if name.startswith("ILVR") else "s")
         axes.annotate(name, (layout, frechet), (5, 4), textcoords="offset points", fontsize=8)
     axes.set(xlabel="layout kept of the reference, dB", ylabel="Frechet distance to renders")
-    axes.set_yscale("log")
+    axes.margins(x=0.2)
     return figure
 
 

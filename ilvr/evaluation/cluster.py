@@ -51,12 +51,15 @@ def connect(address: str) -> Cluster:
     return Cluster(ray)
 
 
+def check(cluster: Cluster, task: Task) -> None:
+    """ValueError, before anything is written, for settings that do not fit the model."""
+    _result(cluster.ray, _remote(cluster, task, _ready).remote(task))
+
+
 def results(cluster: Cluster, task: Task, units: list[Unit]) -> Iterator[tuple[Unit, Result]]:
     """Each unit with its result, as they are finished."""
-    ray = cluster.ray
-    needs = {"num_gpus": 1} if task.device.startswith("cuda") else {"num_cpus": task.threads}
-    run = ray.remote(max_retries=RETRIES, **needs)(_run)
-    shared, waiting, left = ray.put(task), {}, iter(units)
+    ray, run = cluster.ray, _remote(cluster, task, _run)
+    shared, waiting, left = cluster.ray.put(task), {}, iter(units)
     while True:
         for unit in left:
             waiting[run.remote(shared, unit)] = unit
@@ -66,6 +69,12 @@ def results(cluster: Cluster, task: Task, units: list[Unit]) -> Iterator[tuple[U
             return
         (ready, *_), _ = ray.wait(list(waiting))
         yield waiting.pop(ready), _result(ray, ready)
+
+
+def _remote(cluster, task, function):
+    gpu = task.device.startswith("cuda")
+    needs = {"num_gpus": 1} if gpu else {"num_cpus": task.threads}
+    return cluster.ray.remote(max_retries=RETRIES, **needs)(function)
 
 
 def _result(ray, reference):
@@ -79,8 +88,16 @@ def _result(ray, reference):
 
 
 def _run(task, unit):
-    """In a process of the cluster, which loads the model once."""
+    return _worker(task).run(unit)
+
+
+def _ready(task):
+    _worker(task)
+
+
+def _worker(task):
+    """This process of the cluster loads the model once."""
     if task.key not in _workers:
         _workers.clear()
         _workers[task.key] = Worker(task)
-    return _workers[task.key].run(unit)
+    return _workers[task.key]

@@ -20,14 +20,19 @@ def evaluate(options) -> None:
     """
     machine = cluster.connect(options.ray) if options.ray else None
     task = Task(options, machine)
-    worker = Worker(task) if machine is None else None
+    worker = None
+    if machine is None:
+        worker = Worker(task)
+    else:
+        cluster.check(machine, task)
     folder = Folder(task)
     torch.set_num_threads(task.threads)
     _work(task, folder, worker, machine)
     rows = tables.write(task, folder)
-    figure.write(task, folder, rows)
-    if options.keep != "none":
-        figure.sheet(task, folder)
+    with _stopped(task, folder):
+        figure.write(task, folder, rows)
+        if options.keep != "none":
+            figure.sheet(task, folder)
     tqdm.write(tables.markdown(task, rows))
     tqdm.write(f"written to {folder.path}: results.json, results.csv, results.md, times.json")
 

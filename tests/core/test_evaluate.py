@@ -176,6 +176,13 @@ def test_what_is_measured_does_not_depend_on_how_units_were_grouped_before(tiny,
         assert np.array_equal(ten["agreement"], four["agreement"])
 
 
+def test_a_row_does_not_depend_on_the_others(tiny, tmp_path):
+    options = ["--metrics", "fid", "--samples-per-reference", 2, "--factors"]
+    assert run(*command(tiny, tmp_path / "alone", *options, 4)) == 0
+    assert run(*command(tiny, tmp_path / "among", *options, 2, 8, 4)) == 0
+    assert rows(tmp_path / "alone")[-1] == rows(tmp_path / "among")[-1]
+
+
 def test_other_settings_in_the_same_folder_are_refused_and_named(tiny, tmp_path, capsys):
     options = ["--metrics", "agreement", "--samples-per-reference", 1]
     assert run(*command(tiny, tmp_path, "--factors", 4, *options)) == 0

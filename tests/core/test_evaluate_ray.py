@@ -59,9 +59,10 @@ def test_settings_that_do_not_fit_are_said_from_the_cluster_too(
     cluster,
     capsys,
 ):
-    assert run(*command(tiny, tmp_path, "--strength", 0.5, "--ray")) == 2
+    assert run(*command(tiny, tmp_path / "out", "--strength", 0.5, "--ray")) == 2
     said = capsys.readouterr().err
     assert "ilvr: strength 0.5 would mix" in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_a_cluster_one_sentence_says_how_to_start_one(tiny, tmp_path, capsys):  # noqa: F811
