@@ -1,11 +1,12 @@
 # make demo: pictures in output/ from nothing.  make test: every test.  Both set up .venv first.
+# make evaluate: the paper's tables on the bundled model; with QUICK=1 in 20 minutes.
 # make comfyui: a ComfyUI with the pack in it, set up where there is none, and started.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 REFERENCES := ilvr/assets/references
 
-.PHONY: demo test comfyui lint benchmark pictures clean
+.PHONY: demo test comfyui lint benchmark evaluate pictures clean
 
 demo: $(VENV)/.ready
 	$(RUN) -m ilvr sample $(REFERENCES)/render-lake.png $(REFERENCES)/clip-art.png $(REFERENCES)/scribble.png $(REFERENCES)/pixel-art.png --factor 8 --count 4 --out output
@@ -32,6 +33,11 @@ benchmark: $(VENV)/.ready-test
 	$(RUN) -m benchmarks.alternatives
 	$(RUN) -m benchmarks.quality
 	$(RUN) -m benchmarks.few_steps
+
+# Tables 1 and 2 on the bundled model, into output/evaluate/. Hours on two cores; stop it when you
+# like, it goes on where it was. QUICK=1 takes few pictures.
+evaluate: $(VENV)/.ready-test
+	$(RUN) -m benchmarks.evaluate $(if $(QUICK),--quick)
 
 # The pictures of the README, of the help and of the templates; the templates' need a ComfyUI.
 pictures: $(VENV)/.ready-test

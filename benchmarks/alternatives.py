@@ -11,18 +11,22 @@ Layout is the PSNR at an eighth of the size against the reference, in 8 bits. De
 correlation of what phi at N = 8 takes away with the reference's: 1 = the same, 0 = all of it new.
 The Frechet distance (28 features, see frechet.py) is to 2,000 other held-out renders. What is
 finished is kept in output/alternatives/, so that a stopped run goes on. The sheet shows three of
-the bundled references.
+the bundled references; the plot, methods.png, has the distance against the layout.
 """
 
 import argparse
 from functools import partial
 from pathlib import Path
 
+import matplotlib.figure
+import numpy as np
 import torch
 
 from benchmarks.frechet import distance, features
 from benchmarks.quality import generated, pictures, psnr
 from ilvr import LowPassFilter, NoisedReference, Refinement, contact_sheet, load, sample, to_images
+from ilvr.checkpoint import BUNDLED
+from ilvr.evaluation.plan import digest
 from ilvr.image import load_image
 from ilvr.reference import ItemNoise
 from ilvr.samplers import dpmpp_2m
@@ -64,33 +68,83 @@ METHODS = {
     "ILVR on the prediction, N = 8": partial(ilvr, factor=8, guide="prediction"),
     **{f"ILVR, N = {n}": partial(ilvr, factor=n, guide="state") for n in (4, 8, 16)},
 }
+# What completes ILVR's line in the plot; not on the sheet.
+MORE = {f"ILVR, N = {n}": partial(ilvr, factor=n, guide="state") for n in (32, 64)}
 
 
-def main():
+def main(arguments=None) -> str:
+    """Draws the sheet and, unless the count is 0, the plot; gives the table, one row a method."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--count", type=int, default=256, help="images a method [256], 0 for the sheet alone"
     )
     parser.add_argument("--out", type=Path, default=Path("output/alternatives"))
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     model = load()
     sheet(model).save(options.out / "alternatives.png")
     if not options.count:
-        return
+        return ""
     references, real = pictures(0, options.count), features(pictures(10_000, 2000))
-    print(f"{options.count} references; themselves: {distance(features(references), real):.3f}")
-    print("| method | layout kept, dB | detail in common | Frechet distance |")
-    print("|---|---|---|---|")
-    for name, method in METHODS.items():
+    found = measured(options.out / digest([BUNDLED]), model, references, real)
+    plot(found).savefig(options.out / "methods.png", dpi=120)
+    own = distance(features(references), real)
+    lines = [
+        f"{options.count} references; themselves: {own:.3f}",
+        "",
+        "| method | layout kept, dB | detail in common | Frechet distance |",
+        "|---|---|---|---|",
+        *(f"| {name} | {a:.0f} | {b:.2f} | {c:.2f} |" for name, (a, b, c) in found.items()),
+        "",
+        *(verdict(name, found) for name in ("colour transfer", "wavelet colour fix")),
+    ]
+    text = "\n".join(lines) + "\n"
+    print(text)
+    return text
+
+
+def measured(out, model, references, real):
+    """{method: (layout, dB; detail in common; Frechet distance)}"""
+    found = {}
+    for name, method in (METHODS | MORE).items():
 
         def make(y, seed, method=method):
             return method(model, y=y, seeds=range(seed, seed + len(y)))
 
-        images, _ = generated(options.out / name, references, make)
+        images, _ = generated(out / name, references, make)
         seen = (images.clamp(-1, 1) * 127.5).round() / 127.5
         layout, frechet = psnr(seen, references, FACTOR), distance(features(images), real)
-        print(f"| {name} | {layout:.0f} | {detail(seen, references):.2f} | {frechet:.2f} |")
+        found[name] = layout, detail(seen, references), frechet
+    return found
+
+
+def line(found):
+    """(layouts, Frechet distances) of ILVR on the state, the smallest layout first."""
+    points = sorted(found[name] for name in found if name.startswith("ILVR, "))
+    return [layout for layout, _, _ in points], [frechet for *_, frechet in points]
+
+
+def verdict(name, found) -> str:
+    """Whether a method is worse than ILVR where both keep as much of the layout."""
+    layout, _, frechet = found[name]
+    layouts, distances = line(found)
+    at = min(max(layout, layouts[0]), layouts[-1])
+    ours = float(np.interp(at, layouts, distances))
+    word = "worse than" if frechet > ours else "not worse than"
+    return f"At {layout:.0f} dB {name} is {word} ILVR at {at:.0f} dB: {frechet:.2f}, {ours:.2f}.\n"
+
+
+def plot(found):
+    """Fidelity to the reference against quality, a point a method."""
+    figure = matplotlib.figure.Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(*line(found), color="grey", linestyle="--", zorder=0)
+    for name, (layout, _, frechet) in found.items():
+        axes.scatter(layout, frechet, marker="o" if name.startswith("ILVR") else "s")
+        axes.annotate(name, (layout, frechet), (5, 4), textcoords="offset points", fontsize=8)
+    axes.set(xlabel="layout kept of the reference, dB", ylabel="Frechet distance to renders")
+    axes.margins(x=0.2)
+    return figure
 
 
 def detail(images, references):

@@ -1,4 +1,4 @@
-"""`python -m ilvr`: sample, sweep, inspect, convert."""
+"""`python -m ilvr`: sample, sweep, evaluate, inspect, convert."""
 
 import argparse
 import itertools
@@ -57,7 +57,7 @@ def _sample(options):
     for (path, seed), image in run.images(jobs, low_pass, span):
         name = f"{path.stem}-N{options.factor:g}-{seed}.png"
         of = {"reference": str(path), "seed": seed}
-        run.save(image, name, of | _parameters(options, low_pass, span))
+        run.save(image, name, of | parameters(options, low_pass, span))
         results[path, seed] = image
     groups = [seeds[i : i + SHEET_COLUMNS] for i in range(0, len(seeds), SHEET_COLUMNS)]
     rows, labels = [], []
@@ -68,7 +68,7 @@ def _sample(options):
     title = _title(options, f"N = {options.factor:g}, range {span}")
     of = {"references": [str(path) for path in options.references], "seeds": seeds}
     sheet = contact_sheet(rows, columns, labels, title)
-    run.save(sheet, "sheet.png", of | _parameters(options, low_pass, span))
+    run.save(sheet, "sheet.png", of | parameters(options, low_pass, span))
 
 
 def _sweep(options):
@@ -89,17 +89,29 @@ def _sweep(options):
     names = ["reference", *(f"N = {low_pass.factor:g}" for low_pass in filters)]
     sheet = contact_sheet(rows, names, labels, _title(options, f"{path.stem}: factors and ranges"))
     of = {"reference": str(path), "seeds": seeds}
-    of |= _parameters(options, filters[0], spans[0])
+    of |= parameters(options, filters[0], spans[0])
     of |= {"factor": options.factors, "range": [[span.start, span.end] for span in spans]}
     run.save(sheet, f"sweep-{path.stem}.png", of)
 
 
+def _evaluate(options):
+    """Tables 1, 2 and A of the paper; what it needs is installed only for those who want it."""
+    try:
+        from .evaluation.run import evaluate
+    except ImportError as error:
+        raise ValueError(
+            f"evaluate needs what is not here ({error}); install it with "
+            f"pip install 'ilvr[evaluate]'."
+        ) from None
+    evaluate(options)
+
+
 def _inspect(options):
-    print(checkpoint.inspect(options.file, _overrides(options)).describe())
+    print(checkpoint.inspect(options.file, overrides(options)).describe())
 
 
 def _convert(options):
-    print(checkpoint.convert(options.file, options.target, _overrides(options)).describe())
+    print(checkpoint.convert(options.file, options.target, overrides(options)).describe())
     print(f"written: {options.target}")
 
 
@@ -112,11 +124,11 @@ class _Run:
     def __init__(self, options, paths):
         self.options = options
         self.pictures = {path: open_image(path) for path in paths}
-        self.model = _load(options)
+        self.model = load_model(options)
         size = self.model.configuration.image_size
         self.masks = {path: load_mask(options.mask, size, path) for path in paths if options.mask}
         self.pictures = {path: fit(image, size) for path, image in self.pictures.items()}
-        self.out = _folder(options.out)
+        self.out = output_folder(options.out)
 
     def expect(self, images, times=1):
         """Sets up the bar for that many images, run in batches, and runs of them."""
@@ -140,7 +152,7 @@ class _Run:
         )
 
     def _finish(self, seeds, refinement):
-        for step in samplers.steps(self.model, seeds, refinement, **_settings(self.options)):
+        for step in samplers.steps(self.model, seeds, refinement, **sampler_settings(self.options)):
             if self.bar is None:
                 total = self.batches * step.total
                 self.bar = tqdm(total=total, unit="step", disable=None, dynamic_ncols=True)
@@ -161,10 +173,11 @@ class _Run:
         tqdm.write(str(path))
 
 
-def _load(options):
+def load_model(options, device=None):
+    """The model of --model on a device, by default that of --device, as --dtype."""
     path = options.model or checkpoint.BUNDLED
-    device, dtype = _device(options.device), DTYPES[options.dtype]
-    model = checkpoint.load(path, device, dtype, _overrides(options))
+    device = device or available_device(options.device)
+    model = checkpoint.load(path, device, DTYPES[options.dtype], overrides(options))
     if assumed := model.recognised.assumed:
         tqdm.write(
             f"ilvr: {path} is of no published layout; assumed: {', '.join(assumed)}; "
@@ -174,7 +187,7 @@ def _load(options):
     return model
 
 
-def _device(name):
+def available_device(name):
     if name is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -186,7 +199,7 @@ def _device(name):
     return name
 
 
-def _overrides(options):
+def overrides(options):
     values = {}
     for text in options.set:
         name, found, value = text.partition("=")
@@ -201,7 +214,7 @@ def _overrides(options):
     return values
 
 
-def _folder(path: Path) -> Path:
+def output_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / ".ilvr-writable"
@@ -216,7 +229,7 @@ def _seeds(options):
     return list(range(options.seed, options.seed + options.count))
 
 
-def _settings(options):
+def sampler_settings(options):
     return {
         "sampler": options.sampler,
         "steps": options.steps,
@@ -229,7 +242,7 @@ def _settings(options):
     }
 
 
-def _parameters(options, low_pass, span):
+def parameters(options, low_pass, span):
     """What, with a reference and a seed, makes a picture again."""
     return {
         "model": str(options.model or "bundled"),
@@ -244,7 +257,7 @@ def _parameters(options, low_pass, span):
         "released": options.released,
         "dtype": options.dtype,
         "set": options.set,
-        **_settings(options),
+        **sampler_settings(options),
     }
 
 
@@ -280,6 +293,8 @@ def _parser():
     sweep.set_defaults(run=_sweep)
     for command in (sample, sweep):
         _add_sampling(command)
+        command.add_argument("--count", type=_positive, default=4, help="images a reference [4]")
+    evaluate = _add_evaluate(commands)
 
     inspect = commands.add_parser("inspect", help="what is recognised in a checkpoint")
     convert = commands.add_parser("convert", help="a checkpoint as one .safetensors")
@@ -287,12 +302,39 @@ def _parser():
         command.add_argument("file", type=Path, metavar="FILE", help="or a folder of diffusers")
         command.set_defaults(run=run)
     convert.add_argument("target", type=Path, metavar="FILE.safetensors")
-    for command in (sample, sweep, inspect, convert):
+    for command in (sample, sweep, evaluate, inspect, convert):
         command.add_argument(
             "--set", action="append", default=[], metavar="NAME=VALUE",
             help="override a recognised value; inspect names them",
         )  # fmt: skip
     return parser
+
+
+def _add_evaluate(commands):
+    evaluate = commands.add_parser("evaluate", help="the paper's tables, on pictures of your own")
+    add = evaluate.add_argument
+    add("references", nargs="+", type=Path, metavar="REFERENCES", help="folders or pictures")
+    add("--factors", nargs="+", type=_number, default=[4, 8, 16, 32], help="[4 8 16 32]")
+    add("--ranges", nargs="+", default=["0"], help="ends, or START-END, of the range [0]")
+    add("--samples-per-reference", type=_positive, default=10, metavar="COUNT", help="[10]")
+    add(
+        "--metrics", nargs="+", choices=["fid", "lpips", "niqe", "agreement"],
+        help="[all; niqe with features inception]",
+    )  # fmt: skip
+    add(
+        "--features", choices=["inception", "model"], default="inception",
+        help="of fid and lpips: published networks, or the model's own encoder, with no download",
+    )  # fmt: skip
+    add("--real", type=Path, metavar="DIR", help="pictures to compare with [the references]")
+    add("--limit", type=_positive, help="take the first so many references")
+    add("--keep", choices=["none", "sheet", "all"], default="sheet", help="pictures [sheet]")
+    add(
+        "--ray", nargs="?", const="auto", metavar="ADDRESS",
+        help="run on a Ray cluster: auto, or its address",
+    )  # fmt: skip
+    _add_sampling(evaluate)
+    evaluate.set_defaults(run=_evaluate)
+    return evaluate
 
 
 def _add_sampling(command):
@@ -315,7 +357,6 @@ def _add_sampling(command):
     add("--eta", type=_number, default=0.0, help="of ddim, 0 to 1 [0]")
     add("--clip", action=boolean, default=True, help="clamp predicted images [yes]")
     add("--class-label", type=int, help="of a class-conditional model")
-    add("--count", type=_positive, default=4, help="images a reference [4]")
     add("--batch-size", type=_positive, default=8)
     add("--seed", type=_natural, default=0, help="of the first image; the next take the next ones")
     add("--device", help="cpu, cuda, ... [cuda if there]")

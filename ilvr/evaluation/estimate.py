@@ -1,0 +1,32 @@
+"""How long a larger evaluation takes: `python -m ilvr.evaluation.estimate DIR --images 50000`.
+
+hours = settings x images x seconds per image / GPUs / 3600, from the seconds measured in DIR. Units
+do not wait for each other, so that GPUs share the work without loss.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prints a line for each number of GPUs."""
+    parser = argparse.ArgumentParser("python -m ilvr.evaluation.estimate", description=__doc__)
+    parser.add_argument("folder", type=Path, metavar="DIR", help="a finished evaluation")
+    parser.add_argument("--images", type=int, default=50_000, help="a setting [50000]")
+    parser.add_argument("--gpus", type=int, nargs="+", default=[1, 8, 64], help="[1 8 64]")
+    options = parser.parse_args(arguments)
+    times = json.loads((options.folder / "times.json").read_text())
+    for gpus in options.gpus:
+        found = hours(times, options.images, gpus)
+        print(f"{len(times)} settings, {options.images} images each, {gpus} GPUs: {found:.1f} h")
+    return 0
+
+
+def hours(times: list[dict], images: int, gpus: int) -> float:
+    """times: those of times.json, one a setting."""
+    return sum(time["seconds per image"] for time in times) * images / gpus / 3600
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,188 @@
+"""What an evaluation consists of: its settings, and its work cut into units."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from .. import checkpoint, cli, samplers
+from ..guidance import ConditioningRange
+from ..image import open_image
+from ..low_pass import LowPassFilter
+
+METRICS = ("fid", "lpips", "niqe", "agreement")
+REPEATED = ("out", "ray", "device", "model", "references", "real", "mask", "limit", "run")
+SHOWN = 8  # references on the sheet
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A column of the tables.
+
+    kind: "guided" by `factor` within `range`; else "unconditional" samples, the pictures of the
+    "real" set, or the "references" themselves.
+    """
+
+    kind: str
+    factor: float | None = None
+    range: ConditioningRange | None = None
+
+    @property
+    def name(self) -> str:
+        return f"N{self.factor:g}-{self.range}" if self.kind == "guided" else self.kind
+
+    @property
+    def title(self) -> str:
+        return f"N = {self.factor:g}" if self.kind == "guided" else self.kind
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The pictures `first` to `last` - 1 of a setting's references, with every seed of theirs."""
+
+    setting: Setting
+    first: int
+    last: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.setting.name}/{self.first:06}-{self.last - 1:06}"
+
+
+class Here:
+    """This process, in place of a cluster."""
+
+    device = staticmethod(cli.available_device)
+    threads = property(lambda self: torch.get_num_threads())
+
+
+class Task:
+    """One evaluation. `machine`: the cluster that runs it, or None for this process.
+
+    Everything that a unit's result depends on is in `fingerprint`.
+    """
+
+    def __init__(self, options, machine=None):
+        self.options = options
+        self.references = pictures(options.references)[: options.limit]
+        self.real = pictures([options.real]) if options.real else self.references
+        place = machine or Here()
+        self.device, self.threads = place.device(options.device), place.threads
+        self.spans = [ConditioningRange.parse(text) for text in options.ranges]
+        self.filters = {n: LowPassFilter(n, options.kernel, options.exact) for n in options.factors}
+        if options.mask:
+            open_image(options.mask)
+        model, overrides = options.model or checkpoint.BUNDLED, cli.overrides(options)
+        self.configuration = checkpoint.inspect(model, overrides).configuration
+        self.metrics = tuple(options.metrics or self._fitting_metrics())
+        if "lpips" in self.metrics and options.samples_per_reference < 2:
+            raise ValueError(
+                "lpips compares the samples of one reference and --samples-per-reference is 1; "
+                "give 2 or more, or leave lpips out of --metrics."
+            )
+
+    def _fitting_metrics(self):
+        natural = self.options.features == "inception" and self.configuration.image_size >= 96
+        return [name for name in METRICS if name != "niqe" or natural]
+
+    @cached_property
+    def settings(self) -> list[Setting]:
+        guided = [Setting("guided", n, span) for span in self.spans for n in self.filters]
+        if "fid" not in self.metrics:
+            return guided
+        others = ["real", "references", "unconditional"] if self.options.real else None
+        return [Setting(kind) for kind in others or ["real", "unconditional"]] + guided
+
+    @cached_property
+    def units(self) -> list[Unit]:
+        return [unit for setting in self.settings for unit in self.units_of(setting)]
+
+    def units_of(self, setting: Setting) -> list[Unit]:
+        """Whole references, as many as fill a batch; what is in a unit depends on nothing done."""
+        count = len(self.real if setting.kind == "real" else self.references)
+        sampled = setting.kind in ("guided", "unconditional")
+        each = self.options.samples_per_reference if sampled else 1
+        size = max(1, self.options.batch_size // each)
+        return [Unit(setting, i, min(i + size, count)) for i in range(0, count, size)]
+
+    def cost(self, unit: Unit) -> int:
+        """About how many evaluations of the network a unit takes; for the progress bar."""
+        count = unit.last - unit.first
+        if unit.setting.kind in ("real", "references"):
+            return count
+        return count * self.options.samples_per_reference * self.steps
+
+    @cached_property
+    def steps(self) -> int:
+        """Evaluations of the network an image."""
+        options, schedule = self.options, self.configuration.schedule()
+        if options.respacing is not None:
+            return len(schedule.respaced(options.respacing))
+        return options.steps or min(samplers.DEFAULT_STEPS[options.sampler], len(schedule))
+
+    def seeds(self, reference: int) -> range:
+        """Of the samples of a reference: no two references share one."""
+        count = self.options.samples_per_reference
+        first = self.options.seed + reference * count
+        return range(first, first + count)
+
+    @cached_property
+    def key(self) -> str:
+        return json.dumps([self.fingerprint, self.threads], default=str)
+
+    @cached_property
+    def fingerprint(self) -> dict:
+        """Every setting that has an influence on a result, as JSON values."""
+        options = {k: v for k, v in vars(self.options).items() if k not in REPEATED}
+        return {
+            **options,
+            "metrics": list(self.metrics),
+            "model": digest([self.options.model or checkpoint.BUNDLED]),
+            "references": f"{len(self.references)} pictures, {listing(self.references)}",
+            "real": f"{len(self.real)} pictures, {listing(self.real)}",
+            "mask": digest([self.options.mask]) if self.options.mask else None,
+            "device": torch.device(self.device).type,
+            "torch": torch.__version__,
+        }
+
+
+def pictures(paths: list[Path]) -> list[Path]:
+    """The files, and the pictures of the folders, each folder's sorted by name.
+
+    Raises ValueError where there are none.
+    """
+    files = [file for path in paths for file in _files(path)]
+    if not files:
+        raise ValueError(f"{paths[0]} holds no pictures; give a folder with PNG or JPEG files.")
+    return files
+
+
+def _files(path) -> Iterator[Path]:
+    if not path.exists():
+        raise ValueError(f"{path}: there is no such folder or picture.")
+    if path.is_dir():
+        suffixes = Image.registered_extensions().keys()
+        return (file for file in sorted(path.rglob("*")) if file.suffix.lower() in suffixes)
+    return iter([path])
+
+
+def listing(files) -> str:
+    """A short hash of names and sizes, wherever the files lie."""
+    names = "\n".join(f"{file.name} {file.stat().st_size}" for file in files)
+    return hashlib.sha256(names.encode()).hexdigest()[:16]
+
+
+def digest(paths) -> str:
+    """A short hash of the contents of files, or of all files in a folder."""
+    total = hashlib.sha256()
+    for path in paths:
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    total.update(block)
+    return total.hexdigest()[:16]

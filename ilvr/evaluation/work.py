@@ -1,0 +1,173 @@
+"""From a unit to its result: sampling, and what is measured on each picture."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics.functional.image import peak_signal_noise_ratio
+
+from .. import cli, samplers
+from ..guidance import Refinement
+from ..image import fit, load_mask, open_image, to_images, to_tensor
+from ..reference import NoisedReference
+from .features import measures
+from .plan import SHOWN, Task, Unit
+
+
+@dataclass
+class Result:
+    """Of a unit. arrays: one row a picture or, of "diversity", a reference; `images` to keep as
+    (name, picture, parameters); references `skipped` as (path, why)."""
+
+    arrays: dict[str, np.ndarray]
+    images: list = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+
+class Worker:
+    """The model and the measures of one process."""
+
+    def __init__(self, task: Task):
+        torch.set_num_threads(task.threads)
+        torch.backends.cudnn.deterministic = True
+        self.task, self.options = task, task.options
+        self.model = cli.load_model(task.options, task.device)
+        self.size = self.model.configuration.image_size
+        features, self.diversity, self.niqe = measures(
+            task.metrics, task.options.features, self.model, task.options.class_label
+        )
+        batch = task.options.batch_size
+        self.features = lambda x: np.concatenate([features(part) for part in x.split(batch)])
+        self._check()
+
+    def _check(self):
+        """ValueError, before anything is sampled, for settings that do not fit the model."""
+        blank = torch.zeros(1, self.model.configuration.in_channels, self.size, self.size)
+        for setting in self.task.settings:
+            if setting.kind == "guided":
+                refinement = self._refinement(setting, blank)
+                samplers.steps(self.model, [0], refinement, **cli.sampler_settings(self.options))
+
+    def run(self, unit: Unit, tick: Callable[[int], object] = lambda evaluations: None) -> Result:
+        """The same whatever was run before. Calls `tick` as the network is evaluated."""
+        if unit.setting.kind in ("real", "references"):
+            return self._measured(unit, tick)
+        return self._sampled(unit, tick)
+
+    def _measured(self, unit, tick):
+        files = self.task.real if unit.setting.kind == "real" else self.task.references
+        pictures, skipped = self._read(files, unit)
+        tick(unit.last - unit.first)
+        images = torch.cat([self._blank(0), *(y for y, _ in pictures.values())])
+        arrays = {"reference": np.array(list(pictures), int)}
+        arrays["fid"] = self.features(images)
+        return Result(arrays, [], skipped)
+
+    def _sampled(self, unit, tick):
+        guided = unit.setting.kind == "guided"
+        references = dict.fromkeys(range(unit.first, unit.last), (None, None))
+        skipped = []
+        if guided:
+            references, skipped = self._read(self.task.references, unit)
+        jobs = [(index, seed) for index in references for seed in self.task.seeds(index)]
+        x, seconds, evaluations = self._batches(unit.setting, jobs, references, tick)
+        images = seen(x)
+        arrays = {"reference": np.array([index for index, _ in jobs], int)}
+        arrays |= {"seconds": np.array(seconds), "evaluations": np.array(evaluations)}
+        if "fid" in self.task.metrics:
+            arrays["fid"] = self.features(images)
+        if guided:
+            arrays |= self._of_guided(unit.setting, x, images, references)
+        return Result(arrays, self._kept(unit.setting, images, jobs), skipped)
+
+    def _batches(self, setting, jobs, references, tick):
+        """(x of every job, seconds of sampling, evaluations of the network)."""
+        done, evaluations, start = [self._blank(0)], 0, time.perf_counter()
+        settings = cli.sampler_settings(self.options)
+        for i in range(0, len(jobs), self.options.batch_size):
+            batch = jobs[i : i + self.options.batch_size]
+            refinement = None
+            if setting.kind == "guided":
+                y, masks = zip(*(references[index] for index, _ in batch))
+                mask = torch.cat(masks) if self.options.mask else None
+                refinement = self._refinement(setting, torch.cat(y), mask)
+            seeds = [seed for _, seed in batch]
+            for step in samplers.steps(self.model, seeds, refinement, **settings):
+                evaluations += len(batch)
+                tick(len(batch))
+            done.append(step.x.float().cpu())
+        return torch.cat(done), time.perf_counter() - start, evaluations
+
+    def _of_guided(self, setting, x, images, references):
+        """Agreement, diversity and NIQE, as far as they were asked for."""
+        arrays = {}
+        count = self.options.samples_per_reference
+        if "agreement" in self.task.metrics:
+            y = torch.cat([self._blank(0), *(y for y, _ in references.values())])
+            y = y.repeat_interleave(count, dim=0)
+            masks = [mask for _, mask in references.values() if mask is not None]
+            mask = torch.cat(masks).repeat_interleave(count, dim=0) if masks else 1.0
+            down = self.task.filters[setting.factor].down
+            arrays["agreement"] = decibels(down(mask * x), down(mask * y))
+            arrays["agreement8"] = decibels(down(mask * images), down(mask * y))
+        if "lpips" in self.task.metrics:
+            arrays["lpips"] = np.array([self.diversity(group) for group in images.split(count)])
+        if "niqe" in self.task.metrics:
+            arrays["niqe"] = self.niqe(images)
+        return arrays
+
+    def _read(self, files, unit):
+        """({index: (picture (1, C, H, W), mask or None)}, [(path, why)] of those that can't be)."""
+        found, skipped = {}, []
+        for index in range(unit.first, unit.last):
+            path, mask = files[index], None
+            try:
+                picture = to_tensor(fit(open_image(path), self.size))
+                if self.options.mask and files is self.task.references:
+                    mask = load_mask(self.options.mask, self.size, path)
+                found[index] = picture, mask
+            except ValueError as error:
+                skipped.append((str(path), str(error)))
+        return found, skipped
+
+    def _refinement(self, setting, y, mask=None):
+        options = self.options
+        reference = NoisedReference(y, options.noise, mask)
+        low_pass = self.task.filters[setting.factor]
+        return Refinement(
+            reference, low_pass, setting.range, options.guide, options.strength, options.released
+        )
+
+    def _kept(self, setting, images, jobs):
+        keep, first = self.options.keep, self.options.seed
+        if keep == "none":
+            return []
+        kept = []
+        for (index, seed), image in zip(jobs, to_images(images), strict=True):
+            if keep == "all" or (index < SHOWN and seed == self.task.seeds(index)[0]):
+                of = {"reference": str(self.task.references[index]), "seed": seed}
+                kept.append((f"{index:06}-{seed - first:07}", image, of | self._made(setting)))
+        return kept
+
+    def _made(self, setting):
+        if setting.kind == "guided":
+            low_pass = self.task.filters[setting.factor]
+            return cli.parameters(self.options, low_pass, setting.range)
+        return {"model": str(self.options.model or "bundled")}
+
+    def _blank(self, count):
+        return torch.zeros(count, self.model.configuration.in_channels, self.size, self.size)
+
+
+def seen(x: Tensor) -> Tensor:
+    """x (B, C, H, W) as its 8-bit picture shows it: clamped and rounded, in [-1, 1]."""
+    return ((x.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+
+
+def decibels(x: Tensor, y: Tensor) -> np.ndarray:
+    """(B,) PSNR of x against y (B, C, H, W) in [-1, 1], an image at a time."""
+    ratio = [peak_signal_noise_ratio(a, b, data_range=2.0).item() for a, b in zip(x, y)]
+    return np.array(ratio)
