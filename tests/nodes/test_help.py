@@ -17,6 +17,7 @@ LANGUAGES = ("en", "zh")
 NODES = {
     name: cls for name, cls in NODE_CLASS_MAPPINGS.items() if getattr(cls, "CATEGORY", "") == "ILVR"
 }
+ADVICE = {"en": r" (Sensible|Connect): [^|]+\.", "zh": r"。(建议|连接)\uff1a[^|]+。"}
 READ_AS_SYNTAX = re.compile(r"[{}@|]")  # by the translator of the frontend
 
 
@@ -89,7 +90,18 @@ def test_a_page_names_what_the_node_has(name, language):
     assert quoted(inputs) == list(english(NODES[name])["inputs"])
     assert quoted(outputs) == [o["name"] for o in english(NODES[name])["outputs"].values()]
     for row, item in zip(inputs + outputs, [*told["inputs"].values(), *told["outputs"].values()]):
-        assert item["name"] in row, f"{row} lacks its name on the node, {item['name']}"
+        first = row.split("|")[1]
+        assert item["name"] in first, f"{row} lacks its name on the node, {item['name']}"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("name", NODES)
+def test_a_table_fits_the_narrow_help_panel(name, language):
+    """A third column would be cut off there: what to give an input ends its second."""
+    text = page(name, language)
+    assert {line.count("|") for line in re.findall(r"^\|.*", text, re.M)} == {3}
+    for row in tables(text)[0]:
+        assert re.search(ADVICE[language] + r" \|$", row), f"{row} does not end with what to give"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
