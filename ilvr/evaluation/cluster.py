@@ -4,6 +4,7 @@ Every node needs this package, the model and the references, these under the sam
 come back to the process that was started, which alone writes.
 """
 
+import logging
 from collections.abc import Iterator
 
 from .plan import Task, Unit
@@ -41,7 +42,7 @@ def connect(address: str) -> Cluster:
     except ImportError:
         raise ValueError("--ray needs Ray; install it with pip install 'ilvr[ray]'.") from None
     try:
-        ray.init(address=address, logging_level="warning", ignore_reinit_error=True)
+        ray.init(address=address, logging_level=logging.WARNING, ignore_reinit_error=True)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).split("\n")[0].rstrip(".")
         raise ValueError(
