@@ -27,7 +27,7 @@ from benchmarks.quality import generated, pictures, psnr
 from ilvr import LowPassFilter, NoisedReference, Refinement, contact_sheet, load, sample, to_images
 from ilvr.checkpoint import BUNDLED
 from ilvr.evaluation.plan import digest
-from ilvr.image import load_image
+from ilvr.image import load_image, seen
 from ilvr.reference import ItemNoise
 from ilvr.samplers import dpmpp_2m
 
@@ -112,9 +112,9 @@ def measured(out, model, references, real):
             return method(model, y=y, seeds=range(seed, seed + len(y)))
 
         images, _ = generated(out / name, references, make)
-        seen = (images.clamp(-1, 1) * 127.5).round() / 127.5
-        layout, frechet = psnr(seen, references, FACTOR), distance(features(images), real)
-        found[name] = layout, detail(seen, references), frechet
+        rounded, frechet = seen(images), distance(features(images), real)
+        layout, shared = psnr(rounded, references, FACTOR), detail(rounded, references)
+        found[name] = layout, shared, frechet
     return found
 
 

@@ -345,8 +345,8 @@ def _read_torch(path):
         if re.search(CODE_IN_PICKLE, str(error)):
             raise ValueError(
                 f"{path} holds Python objects besides weights, which could run code, and was not "
-                f"opened; get it as .safetensors, or save "
-                f"its weights alone where the project that made it is installed."
+                f"opened; get it as .safetensors, or save its weights alone where the project "
+                f"that made it is installed."
             ) from None
         raise ValueError(f"{path} is truncated or no PyTorch checkpoint.") from None
 

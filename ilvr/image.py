@@ -13,6 +13,12 @@ from torch import Tensor
 MAX_PIXELS = 100_000_000
 
 
+def picture_files(folder: Path) -> list[Path]:
+    """The files under a folder whose names end as those of pictures that can be read, sorted."""
+    readable = {end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    return [file for file in sorted(folder.rglob("*")) if file.suffix.lower() in readable]
+
+
 def open_image(path: str | Path) -> Image.Image:
     """An upright RGB picture of any readable file: grey, 16-bit, CMYK and alpha (over white) too.
 
@@ -85,6 +91,11 @@ def to_images(x: Tensor) -> list[Image.Image]:
     """Pictures of (B, 3, H, W) in [-1, 1]; what lies outside is clamped."""
     array = ((x.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return [Image.fromarray(picture) for picture in array]
+
+
+def seen(x: Tensor) -> Tensor:
+    """x (B, C, H, W) as its 8-bit picture shows it: clamped and rounded, in [-1, 1]."""
+    return ((x.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
 
 
 def save_png(image: Image.Image, path: Path, parameters: dict):

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from tqdm import tqdm
 
-from ilvr.image import fit, open_image
+from ilvr.image import fit, open_image, picture_files
 from training.render import render
 
 
@@ -36,16 +35,12 @@ def folder(path: Path, size: int) -> np.ndarray:
 
     Raises ValueError if none is readable.
     """
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in extensions())
+    files = picture_files(path)
     pictures = [read(file, size) for file in tqdm(files, f"Reading {path}")]
     pictures = [picture for picture in pictures if picture is not None]
     if not pictures:
         raise ValueError(f"{path} holds no readable picture: give a folder with PNG or JPEG files.")
     return np.stack(pictures)
-
-
-def extensions() -> set[str]:
-    return {suffix for suffix in Image.registered_extensions() if suffix != ".pdf"}
 
 
 def read(file: Path, size: int) -> np.ndarray | None:

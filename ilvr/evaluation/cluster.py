@@ -19,6 +19,8 @@ _workers: dict[str, Worker] = {}  # this process's one, by the key of its task
 class Cluster:
     """A running Ray cluster."""
 
+    threads = 1  # of torch in each worker
+
     def __init__(self, ray):
         self.ray = ray
         self.gpus = int(ray.cluster_resources().get("GPU", 0))
@@ -26,8 +28,6 @@ class Cluster:
     def device(self, name: str | None) -> str:
         """What was asked for, else the GPUs where the cluster has any."""
         return name or ("cuda" if self.gpus else "cpu")
-
-    threads = 1  # of torch in each worker
 
     def places(self, device: str) -> int:
         """How many units run at the same time, now."""

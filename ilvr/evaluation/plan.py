@@ -2,17 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from .. import checkpoint, cli, samplers
 from ..guidance import ConditioningRange
-from ..image import open_image
+from ..image import open_image, picture_files
 from ..low_pass import LowPassFilter
 
 METRICS = ("fid", "lpips", "niqe", "agreement")
@@ -162,13 +160,10 @@ def pictures(paths: list[Path]) -> list[Path]:
     return files
 
 
-def _files(path) -> Iterator[Path]:
+def _files(path) -> list[Path]:
     if not path.exists():
         raise ValueError(f"{path}: there is no such folder or picture.")
-    if path.is_dir():
-        suffixes = Image.registered_extensions().keys()
-        return (file for file in sorted(path.rglob("*")) if file.suffix.lower() in suffixes)
-    return iter([path])
+    return picture_files(path) if path.is_dir() else [path]
 
 
 def listing(files) -> str:

@@ -11,7 +11,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from .. import cli, samplers
 from ..guidance import Refinement
-from ..image import fit, load_mask, open_image, to_images, to_tensor
+from ..image import fit, load_mask, open_image, seen, to_images, to_tensor
 from ..reference import NoisedReference
 from .features import measures
 from .plan import SHOWN, Task, Unit
@@ -160,11 +160,6 @@ class Worker:
 
     def _blank(self, count):
         return torch.zeros(count, self.model.configuration.in_channels, self.size, self.size)
-
-
-def seen(x: Tensor) -> Tensor:
-    """x (B, C, H, W) as its 8-bit picture shows it: clamped and rounded, in [-1, 1]."""
-    return ((x.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
 
 
 def decibels(x: Tensor, y: Tensor) -> np.ndarray:
