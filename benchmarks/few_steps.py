@@ -15,6 +15,8 @@ from benchmarks.frechet import distance, features
 from benchmarks.in_host import PACK, run, start
 from benchmarks.quality import generated, pictures, psnr
 from ilvr import contact_sheet, to_images
+from ilvr.checkpoint import BUNDLED
+from ilvr.evaluation.plan import digest
 from ilvr.image import seen
 
 SAMPLERS = ["euler", "dpmpp_2m", "res_multistep", "lcm"]
@@ -34,6 +36,7 @@ def main():
 def inside(count, bare):
     """The table and the sheet, in the host."""
     out = PACK / "output" / ("few-steps-bare" if bare else "few-steps")
+    kept = out / digest([BUNDLED])
     start(out / "host")
     torch.set_num_threads(1)
     guide = Guided()
@@ -47,7 +50,7 @@ def inside(count, bare):
         rows.append(list(to_images(references[SHOWN : SHOWN + 1])))
         for steps in STEPS:
             make = partial(guide.images, sampler, steps, bare)
-            images, _ = generated(out / f"{sampler}-{steps}", references, make)
+            images, _ = generated(kept / f"{sampler}-{steps}", references, make)
             agreements = [psnr(x, references, FACTOR) for x in (images, seen(images))]
             cells = (sampler, steps, *(f"{a:.0f}" for a in agreements))
             print(f"| {' | '.join(map(str, cells))} | {distance(features(images), real):.3f} |")

@@ -18,6 +18,8 @@ from tqdm import tqdm
 
 from benchmarks.frechet import distance, features
 from ilvr import LowPassFilter, NoisedReference, Refinement, load, sample
+from ilvr.checkpoint import BUNDLED
+from ilvr.evaluation.plan import digest
 from training.render import HELD_OUT, render
 
 ROWS = [
@@ -42,7 +44,7 @@ def main():
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--out", type=Path, default=Path("output/quality"))
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
+    kept = options.out / digest([BUNDLED])
     model = load(dtype=getattr(torch, options.dtype))
     real = features(pictures(10_000, 2000))
     references = pictures(0, options.count)
@@ -55,7 +57,7 @@ def main():
     for row in ROWS:
         name = "-".join(map(str, row))
         if not options.rows or name in options.rows:
-            path = options.out / name / f"{options.factor:g}-{options.dtype}"
+            path = kept / name / f"{options.factor:g}-{options.dtype}"
             make = partial(sampled, model, row, LowPassFilter(options.factor))
             images, seconds = generated(path, references, make)
             agreement = psnr(images, references, options.factor)

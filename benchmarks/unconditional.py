@@ -6,6 +6,7 @@ run goes on. The sheet of a sampler shows its first 32 pictures.
 """
 
 import argparse
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from benchmarks.frechet import distance, features
 from benchmarks.quality import generated, pictures
 from ilvr import contact_sheet, load, sample, to_images
 from ilvr.checkpoint import BUNDLED
+from ilvr.evaluation.plan import digest
 
 STEPS = {"dpmpp_2m": 20, "ddpm": 100}
 SHOWN, ROW = 32, 8
@@ -21,27 +23,32 @@ SHOWN, ROW = 32, 8
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, default=BUNDLED, help="checkpoint")
+    parser.add_argument("--model", type=Path, nargs="+", default=[BUNDLED], help="checkpoints")
     parser.add_argument("--count", type=int, default=1000, help="samples [1000]")
     parser.add_argument("--sampler", nargs="+", default=list(STEPS), choices=STEPS)
     parser.add_argument("--out", type=Path, default=Path("output/unconditional"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    model = load(options.model)
     real, others = (features(pictures(start, options.count)) for start in (10_000, 20_000))
     print(f"{options.count} of each; renders: {distance(others, real):.3f}", flush=True)
-    for sampler in options.sampler:
-
-        def make(y, seed, sampler=sampler):
-            seeds = range(seed, seed + len(y))
-            return sample(model, seeds, sampler=sampler, steps=STEPS[sampler])
-
-        folder = options.out / f"{options.model.stem}-{sampler}"
-        images, _ = generated(folder, torch.empty(options.count), make)
-        print(f"{sampler}, {STEPS[sampler]} steps: {distance(features(images), real):.3f}")
+    for model, sampler in product(options.model, options.sampler):
+        name = f"{model.stem}-{sampler}"
+        kept = options.out / digest([model]) / sampler
+        images = samples(load(model), sampler, options.count, kept)
+        print(f"{name}, {STEPS[sampler]} steps: {distance(features(images), real):.3f}", flush=True)
         shown = to_images(images[:SHOWN])
         rows = [shown[i : i + ROW] for i in range(0, len(shown), ROW)]
-        contact_sheet(rows).save(options.out / f"{folder.name}.png")
+        contact_sheet(rows).save(options.out / f"{name}.png")
+
+
+def samples(model, sampler, count, folder):
+    """(count, 3, H, W) in [-1, 1], from seeds 0 to count - 1."""
+
+    def make(batch, seed):
+        return sample(model, range(seed, seed + len(batch)), sampler=sampler, steps=STEPS[sampler])
+
+    images, _ = generated(folder, torch.empty(count), make)
+    return images
 
 
 if __name__ == "__main__":

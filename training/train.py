@@ -248,16 +248,22 @@ class Curve:
 
 
 def save(run, args):
-    """The averaged weights in fp16 and the state to resume from, each replaced in one go."""
-    weights = {name: tensor.half() for name, tensor in run.ema.state_dict().items()}
-    checkpoint.save(weights, configuration(args.size), args.out / "ema.safetensors")
+    """The averaged weights and the state to resume from, each replaced in one go."""
+    save_weights(run, args, "ema.safetensors")
     part = args.out / "state.part"
     torch.save(run.state(), part)
     os.replace(part, args.out / "state.pt")
 
 
+def save_weights(run, args, name):
+    """The averaged weights in fp16."""
+    weights = {name: tensor.half() for name, tensor in run.ema.state_dict().items()}
+    checkpoint.save(weights, configuration(args.size), args.out / name)
+
+
 def save_samples(run, args):
-    """16 unconditional samples of the averaged model, the same noise every time."""
+    """16 unconditional samples of the averaged model, the same noise every time, and the model."""
+    save_weights(run, args, f"ema-{run.seen}.safetensors")
     recognised = Recognised(configuration(args.size), {}, None)
     images = to_images(sample(DiffusionModel(run.ema, recognised), range(16)))
     rows = [images[i : i + 4] for i in range(0, 16, 4)]
