@@ -1,7 +1,5 @@
 """LoadUnconditionalModel, DDPMSampler and RespacedScheduler."""
 
-import os
-
 from comfy_api.latest import io
 
 from .host import pixel_model
@@ -49,8 +47,7 @@ class LoadUnconditionalModel(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, checkpoint, class_label=-1):
-        file = os.stat(pixel_model.checkpoint_path(checkpoint))
-        return file.st_mtime, file.st_size
+        return pixel_model.fingerprint(checkpoint)
 
     @classmethod
     def execute(cls, checkpoint, class_label=-1):

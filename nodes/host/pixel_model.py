@@ -2,6 +2,7 @@
 
 import functools
 import os
+from pathlib import Path
 from typing import ClassVar
 
 import comfy.conds
@@ -56,6 +57,14 @@ def checkpoint_path(name: str) -> str:
             f"another."
         )
     return path
+
+
+def fingerprint(name: str) -> list[tuple[str, float, int]]:
+    """Name, time and size of a checkpoint's file and of the configurations beside it."""
+    file = Path(checkpoint_path(name))
+    beside = [*file.parent.glob("*.json"), *file.parent.parent.glob("scheduler/*.json")]
+    stats = {str(path): path.stat() for path in (file, *sorted(beside))}
+    return [(path, stat.st_mtime, stat.st_size) for path, stat in stats.items()]
 
 
 def load(path: str, disable_dynamic: bool = True) -> ModelPatcher:

@@ -100,6 +100,16 @@ def node_inputs():
     return {i.id: i.options for i in schema.inputs if hasattr(i, "options")}
 
 
+def test_a_changed_configuration_is_a_changed_model():
+    name = save_diffusers("changing")
+    fingerprint = nodes.NODE_CLASS_MAPPINGS["LoadUnconditionalModel"].fingerprint_inputs
+    before = fingerprint(name)
+    assert fingerprint(name) == before
+    file = Path(ADM) / "changing" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"flip_sin_to_cos": True}))
+    assert fingerprint(name) != before
+
+
 @pytest.mark.parametrize(
     "name, loader",
     [
