@@ -42,14 +42,15 @@ def sample_steps(count, length, high_noise, device):
 
 
 def varied(eps, t, jitter):
-    """Noise (B, C, H, W) whose amplitude varies, as its mean does above t = 900.
+    """Noise (B, C, H, W) whose amplitude varies above t = 350, and whose mean does above t = 900.
 
     A narrow network's GroupNorm, with one or two channels a group at full size, hides both from
-    it; where they vary it learns to see them. At t > 900 the mean says next to nothing of x_0.
+    it; where they vary it learns to see them. At those levels they say next to nothing of x_0.
     """
     amplitude = 1 + jitter * torch.randn(len(t), 1, 1, 1, device=eps.device)
     offset = jitter / 2 * torch.randn(*eps.shape[:2], 1, 1, device=eps.device)
-    return amplitude * eps + torch.where((t > 900)[:, None, None, None], offset, 0.0)
+    loud, loudest = ((t > limit)[:, None, None, None] for limit in (350, 900))
+    return torch.where(loud, amplitude, 1.0) * eps + torch.where(loudest, offset, 0.0)
 
 
 def simple(eps, predicted):
