@@ -1,7 +1,8 @@
 """The bundled model alone, with no reference: `python -m benchmarks.unconditional`.
 
 The Frechet distance (28 features, see frechet.py) of samples to as many held-out renders, beside
-that of other renders to them. What is finished is kept in output/unconditional/, so that a stopped
+that of other renders to them, and their variety: the standard deviations of the features as a share
+of the renders', in the mean. What is finished is kept in output/unconditional/, so that a stopped
 run goes on. The sheet of a sampler shows its first 32 pictures.
 """
 
@@ -35,7 +36,9 @@ def main():
         name = f"{model.stem}-{sampler}"
         kept = options.out / digest([model]) / sampler
         images = samples(load(model), sampler, options.count, kept)
-        print(f"{name}, {STEPS[sampler]} steps: {distance(features(images), real):.3f}", flush=True)
+        found = features(images)
+        variety = (found.std(0) / real.std(0)).mean()
+        print(f"{name}, {STEPS[sampler]} steps: {distance(found, real):.3f}, variety {variety:.2f}")
         shown = to_images(images[:SHOWN])
         rows = [shown[i : i + ROW] for i in range(0, len(shown), ROW)]
         contact_sheet(rows).save(options.out / f"{name}.png")

@@ -240,8 +240,13 @@ def test_ctrl_c_keeps_the_finished_pictures(tmp_path):
     options = ["--batch-size", "1", *QUICK]
     root = Path(__file__).parents[2]
     process = subprocess.Popen(
-        command + options, cwd=root, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
+        command + options,
+        cwd=root,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background
+    )  # ignores it, and so would its children
     while process.poll() is None and len(list(tmp_path.glob("*.png"))) < 3:
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGINT)
