@@ -14,7 +14,7 @@ from benchmarks.quality import BATCH, pictures
 from ilvr import load
 from ilvr.checkpoint import BUNDLED
 
-TIMESTEPS = [1000, 950, 900, 800, 700, 500, 300, 100, 20]
+TIMESTEPS = [1000, 950, 900, 800, 700, 500, 300, 200, 100]
 COUNT = 96
 CHANGE = 0.05  # of the amplitude
 

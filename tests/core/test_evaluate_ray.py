@@ -26,7 +26,15 @@ def cluster(monkeypatch):
 def workers():
     """The processes of the cluster that run units."""
     children = psutil.Process().children(recursive=True)
-    return [child for child in children if "ray::_run" in " ".join(child.cmdline())]
+    return [child for child in children if "ray::_run" in command_line(child)]
+
+
+def command_line(process) -> str:
+    """Empty where the process is over."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def test_on_a_cluster_with_a_worker_killed_results_equal_the_single_process(
