@@ -89,6 +89,13 @@ def configuration(file: Path) -> dict:
         raise ValueError(f"{source} is no configuration of diffusers' UNet2DModel.") from None
 
 
+def settings_files(file: Path) -> list[Path]:
+    """Those of the files beside a model's weights that `configuration` reads which are there."""
+    index = _root(file.parent) / "model_index.json"
+    places = (file.parent / "config.json", index, *_schedules(file.parent))
+    return [place for place in places if place.is_file()]
+
+
 def _weights(folder: Path) -> list[Path]:
     """The files of weights in a folder; one alone where it has diffusers' own name."""
     files = [path for suffix in SUFFIXES for path in sorted(folder.glob(f"*{suffix}"))]
@@ -165,9 +172,14 @@ def _network(config, source):
     return values if size is None else values | {"image_size": size}
 
 
-def _schedule(folder):
+def _schedules(folder: Path) -> list[Path]:
+    """Where the schedule of a model in a folder may be, the first to be taken."""
     places = (folder, _root(folder), _root(folder) / "scheduler")
-    source = next((p for place in places if (p := place / "scheduler_config.json").exists()), None)
+    return [place / "scheduler_config.json" for place in places]
+
+
+def _schedule(folder):
+    source = next((path for path in _schedules(folder) if path.exists()), None)
     if source is None:
         return {}
     config = _read(source)

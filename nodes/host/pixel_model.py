@@ -18,6 +18,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 
 from ...ilvr.checkpoint import BUNDLED, Configuration, read
+from ...ilvr.diffusers_folder import settings_files
 from ...ilvr.layouts import OtherKind
 from ...ilvr.unet import Block, UNet
 
@@ -62,8 +63,7 @@ def checkpoint_path(name: str) -> str:
 def fingerprint(name: str) -> list[tuple[str, float, int]]:
     """Name, time and size of a checkpoint's file and of the configurations beside it."""
     file = Path(checkpoint_path(name))
-    beside = [*file.parent.glob("*.json"), *file.parent.parent.glob("scheduler/*.json")]
-    stats = {str(path): path.stat() for path in (file, *sorted(beside))}
+    stats = {str(path): path.stat() for path in (file, *settings_files(file))}
     return [(path, stat.st_mtime, stat.st_size) for path, stat in stats.items()]
 
 

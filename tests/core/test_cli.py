@@ -245,8 +245,9 @@ def test_ctrl_c_keeps_the_finished_pictures(tmp_path):
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background
-    )  # ignores it, and so would its children
+        # which a job in the background ignores, and its children with it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while process.poll() is None and len(list(tmp_path.glob("*.png"))) < 3:
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGINT)

@@ -100,13 +100,13 @@ def node_inputs():
     return {i.id: i.options for i in schema.inputs if hasattr(i, "options")}
 
 
-def test_a_changed_configuration_is_a_changed_model():
-    name = save_diffusers("changing")
+@pytest.mark.parametrize("file", ["config.json", "scheduler_config.json"])
+def test_a_changed_configuration_is_a_changed_model(file):
+    name = save_diffusers(f"changing-{file}")
     fingerprint = nodes.NODE_CLASS_MAPPINGS["LoadUnconditionalModel"].fingerprint_inputs
     before = fingerprint(name)
     assert fingerprint(name) == before
-    file = Path(ADM) / "changing" / "config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"flip_sin_to_cos": True}))
+    (Path(ADM) / f"changing-{file}" / file).write_text("{}")
     assert fingerprint(name) != before
 
 
