@@ -1,12 +1,15 @@
 """How long a larger evaluation takes: `python -m ilvr.evaluation.estimate DIR --images 50000`.
 
-hours = settings x images x seconds per image / GPUs / 3600, from the seconds measured in DIR. Units
-do not wait for each other, so that GPUs share the work without loss.
+hours = settings x images x seconds per image / GPUs / 3600, from the seconds measured in DIR, of a
+GPU or of a process on the CPU. Units do not wait for each other, so that the work is shared without
+loss.
 """
 
 import argparse
 import json
 from pathlib import Path
+
+from .folder import SETTINGS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -17,9 +20,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--gpus", type=int, nargs="+", default=[1, 8, 64], help="[1 8 64]")
     options = parser.parse_args(arguments)
     times = json.loads((options.folder / "times.json").read_text())
-    for gpus in options.gpus:
-        found = hours(times, options.images, gpus)
-        print(f"{len(times)} settings, {options.images} images each, {gpus} GPUs: {found:.1f} h")
+    kept = json.loads((options.folder / SETTINGS).read_text())
+    device, threads = kept["settings"]["device"], kept["threads"]
+    places = f"processes of {threads} CPU threads" if device == "cpu" else f"{device} devices"
+    work = f"{len(times)} settings, {options.images} images each"
+    for count in options.gpus:
+        print(f"{work}, {count} {places}: {hours(times, options.images, count):.1f} h")
     return 0
 
 

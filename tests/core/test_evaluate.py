@@ -291,6 +291,9 @@ def test_diversity_grows_as_the_range_shrinks(tmp_path):  # Eq. 13: R_N within R
 def test_the_estimate_is_the_seconds_measured_times_the_images(tmp_path, capsys):
     times = [{"setting": name, "seconds per image": s} for name, s in (("a", 1.0), ("b", 0.8))]
     (tmp_path / "times.json").write_text(json.dumps(times))
+    kept = {"settings": {"device": "cpu"}, "threads": 2}
+    (tmp_path / "settings.json").write_text(json.dumps(kept))
     assert estimate.main([str(tmp_path), "--images", "4000", "--gpus", "1", "8"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(": ")[1] for line in lines] == ["2.0 h", "0.2 h"]
+    assert "8 processes of 2 CPU threads" in lines[1]
