@@ -128,7 +128,7 @@ def _distances(task, folder):
     """(Frechet distance, its margin or None) of every setting but the real pictures."""
     project, dimensions = _projection(task, folder)
     real = Setting("real")
-    metric = _gaussians(dimensions)
+    metric = gaussians(dimensions)
     for features, _ in _features(task, folder, real):
         metric.update(project(features), real=True)
     margins = _margins(task, folder, project, dimensions)
@@ -140,7 +140,7 @@ def _distances(task, folder):
             metric.reset()
 
 
-def _gaussians(dimensions):
+def gaussians(dimensions):
     """torchmetrics' own sums and distance, on features that are there already."""
     features = torch.nn.Identity()
     features.num_features = dimensions
@@ -197,7 +197,7 @@ def _margins(task, folder, project, dimensions):
     """
     if task.options.features == "inception":
         return {}  # a replicate would hold sums of 2048 x 2048
-    replicates = [_gaussians(dimensions) for _ in range(REPLICATES)]
+    replicates = [gaussians(dimensions) for _ in range(REPLICATES)]
     _resample(task, folder, Setting("real"), project, replicates)
     margins = {}
     for setting in task.settings:
