@@ -15,7 +15,7 @@ def write(task: Task, folder: Folder, rows: list[dict]) -> None:
     panels = {"fid": named["fid"], "niqe": "NIQE", "lpips": named["lpips"]}
     shown = [panels[metric] for metric in panels if metric in task.metrics]
     shown = shown or ["agreement in 8 bits, dB"]
-    figure = matplotlib.figure.Figure(figsize=(9, 3.4 * len(shown)), layout="constrained")
+    figure = matplotlib.figure.Figure(figsize=(10, 3.4 * len(shown)), layout="constrained")
     for name, (by_factor, by_range) in zip(shown, figure.subplots(len(shown), 2, squeeze=False)):
         guided = [row for row in rows if row["factor"] is not None]
         _lines(by_factor, guided, name, "factor", lambda row: f"{row['start']:g}-{row['end']:g}")
@@ -44,7 +44,7 @@ def _lines(axes, rows, name, x, label):
             [row[x] for row in line], [row[name] for row in line], margins, marker="o", label=key
         )
     axes.set_ylabel(name)
-    axes.legend()
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 
 
 def sheet(task: Task, folder: Folder) -> None:
