@@ -138,12 +138,19 @@ def plot(found):
     """Fidelity to the reference against quality, a point a method."""
     figure = matplotlib.figure.Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    axes.plot(*line(found), color="grey", linestyle="--", zorder=0)
+    axes.plot(*line(found), "o--", color="C0", label="ILVR")
     for name, (layout, _, frechet) in found.items():
-        axes.scatter(layout, frechet, marker="o" if name.startswith("ILVR") else "s")
-        axes.annotate(name, (layout, frechet), (5, 4), textcoords="offset points", fontsize=8)
+        on_line = name.startswith("ILVR, ")
+        if not on_line:
+            axes.plot(layout, frechet, "s", color="C1")
+        left = on_line == (layout < 40)  # of its point
+        axes.annotate(
+            name.removeprefix("ILVR, "), (layout, frechet), (-6 if left else 6, -12 * on_line),
+            textcoords="offset points", ha="right" if left else "left", fontsize=8,
+        )  # fmt: skip
     axes.set(xlabel="layout kept of the reference, dB", ylabel="Frechet distance to renders")
-    axes.margins(x=0.2)
+    axes.margins(0.1)
+    axes.legend(loc="lower left")
     return figure
 
 
