@@ -32,7 +32,7 @@ FULL = {
     "domains": 256,
     "methods": 256,
 }
-QUICK = {"table-1": 80, "table-2": 8, "ranges": 4, "bicubic": 32, "domains": 24, "methods": 16}
+QUICK = {"table-1": 64, "table-2": 6, "ranges": 3, "bicubic": 32, "domains": 24, "methods": 16}
 
 
 def main():
