@@ -34,8 +34,8 @@ def four_scenes(server: Server) -> Tensor:
     return picture(file.getvalue())
 
 
-def guided(guide: str) -> dict:
-    """A model (8, 0), its conditioning (1, 1) and VAE (1, 2), and the picture (2, 0)."""
+def guided(guide: str) -> tuple[dict, list]:
+    """A graph with conditioning (1, 1), a VAE (1, 2) and the picture (2, 0); where its model is."""
     graph = {
         "1": node("LoadUnconditionalModel", checkpoint="landscapes-64.safetensors"),
         "2": node("LoadImage", image=FILE),
@@ -45,16 +45,15 @@ def guided(guide: str) -> dict:
     }
     if guide == "whole reference":
         graph["8"]["inputs"]["reference"] = ["4", 0]
-    if guide == "bare":
-        graph["8"] = node("ModelSamplingDiscrete", model=["1", 0], sampling="eps", zsnr=False)
-    return graph
+    return graph, ["1", 0] if guide == "bare" else ["8", 0]
 
 
 def upscaled(guide: str, padding: int = 0, denoise: float = 0.6, steps: int = 8) -> dict:
     """The graph that samples the picture in four tiles and saves it in node 11."""
-    return guided(guide) | {
+    graph, model = guided(guide)
+    return graph | {
         "10": node(
-            "UltimateSDUpscaleNoUpscale", upscaled_image=["2", 0], model=["8", 0],
+            "UltimateSDUpscaleNoUpscale", upscaled_image=["2", 0], model=model,
             positive=["1", 1], negative=["1", 1], vae=["1", 2], seed=3, steps=steps, cfg=1.0,
             sampler_name="euler", scheduler="karras", denoise=denoise, mode_type="Linear",
             tile_width=TILE, tile_height=TILE, mask_blur=0, tile_padding=padding,
