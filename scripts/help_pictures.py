@@ -4,14 +4,13 @@ python -m scripts.help_pictures [NODE ...]    # draws those named, all if none i
 """
 
 import sys
-from pathlib import Path
 
 from PIL import Image
 
 import ilvr
 from ilvr.image import fit, open_image
+from tooling.hosts import ROOT
 
-ROOT = Path(__file__).parents[1]
 REFERENCES = ROOT / "ilvr/assets/references"
 SIZE, CELL = 64, 128  # help is read in a narrow column
 

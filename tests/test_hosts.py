@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests.hosts import HOW, ROOT, each_host, run_inside, why_not
+from tooling.hosts import HOW, ROOT, each_host, run_inside, why_not
 
 
 @pytest.fixture(**each_host())

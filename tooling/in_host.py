@@ -6,18 +6,16 @@ import sys
 import time
 from pathlib import Path
 
-PACK = Path(__file__).parents[1]
+from tooling.hosts import ROOT, hosts, run_inside
 
 
 def run(function, *arguments):
     """Calls one of our functions in the newest ComfyUI found, and passes on what it prints."""
-    from tests.hosts import hosts, run_inside  # in the host, its own tests/ hides ours
-
     if not hosts():
         raise SystemExit("No ComfyUI was found: `make comfyui` gets one.")
     module, name = function.__module__, function.__name__
     module = function.__globals__["__spec__"].name if module == "__main__" else module
-    code = f"import sys; sys.path.append({str(PACK)!r}); import {module} as m; m.{name}{arguments}"
+    code = f"import sys; sys.path.append({str(ROOT)!r}); import {module} as m; m.{name}{arguments}"
     process = run_inside(hosts()[-1], "-c", code)
     for line in process.stdout:
         print(line, end="", flush=True)
@@ -45,5 +43,5 @@ async def _load():
 
     await nodes.init_builtin_extra_nodes()
     begin = time.perf_counter()
-    await nodes.load_custom_node(str(PACK), module_parent="custom_nodes")
+    await nodes.load_custom_node(str(ROOT), module_parent="custom_nodes")
     return time.perf_counter() - begin
