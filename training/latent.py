@@ -18,9 +18,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from ilvr import NoiseSchedule
+from ilvr import Configuration, NoiseSchedule
 from ilvr.autoencoder import COMPRESSION, Autoencoder
-from ilvr.checkpoint import Configuration
+from ilvr.unet import UNet
 from training import data
 from training.loss import Posterior, at
 from training.train import Run, has_bfloat16, update
@@ -143,7 +143,7 @@ def normalise(autoencoder, latents):
 
 def start(args, device) -> Run:
     """A run as it was left, or a new one from `--init` or from nothing."""
-    model = CONFIGURATION.network().to(device)
+    model = UNet(CONFIGURATION).to(device)
     if args.init:
         own = model.state_dict().keys()
         model.load_state_dict({k: v for k, v in weights_of(args.init).items() if k in own})
