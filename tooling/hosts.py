@@ -65,16 +65,22 @@ def why_no_pack(name: str) -> str | None:
 
 
 def run_inside(
-    host: Path, *arguments, output=subprocess.PIPE, **environment: str
+    host: Path,
+    *arguments,
+    input=None,
+    output=subprocess.PIPE,
+    errors=subprocess.STDOUT,
+    **environment: str,
 ) -> subprocess.Popen:
     """The host's Python with these arguments, in its folder and with nothing of ours on sys.path:
     our nodes/ would hide its nodes.py. Output of both kinds is in the result's stdout, or in the
-    file `output`."""
+    files `output` and `errors`."""
     return subprocess.Popen(
         [str(part) for part in (interpreter(host), *arguments)],
         cwd=host,
         env={**os.environ, "ILVR_HOST": str(host), **environment},
+        stdin=input,
         stdout=output,
-        stderr=subprocess.STDOUT,
+        stderr=errors,
         text=True,
     )

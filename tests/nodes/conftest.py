@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 sys.path.append(str(Path(__file__).parents[2]))
 from tooling.in_host import start
 
-start(Path(os.environ.get("ILVR_HOST_FILES") or tempfile.mkdtemp()))
+start(Path(os.environ["ILVR_HOST_FILES"]))
 
 import torch  # noqa: E402
 
