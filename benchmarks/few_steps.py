@@ -84,7 +84,7 @@ class Guided:
         low_pass = self.node("LowPassFilter", FACTOR, "cubic", True)[0]
         sampler = comfy.samplers.sampler_object(sampler)
         if not bare:
-            sampler = self.node("ILVRSampler", sampler, reference, low_pass)[0]
+            sampler = self.node("ILVRSampler", sampler, low_pass, reference)[0]
         table = self.model.get_model_object("model_sampling")
         sigmas = comfy.samplers.calculate_sigmas(table, "karras", steps)
         noise = comfy.sample.prepare_noise(latent["samples"], seed)

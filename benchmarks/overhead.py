@@ -44,7 +44,7 @@ def report(name, model, reference, condition, latent, steps):
     import nodes
 
     low_pass = node("LowPassFilter", 32, "cubic", True)[0]
-    guided = node("ApplyILVR", model, reference, low_pass)[0]
+    guided = node("ApplyILVR", model, low_pass, reference)[0]
     seconds = Counter()
     settings = (1.0, "euler", "normal", condition, condition, latent)
     nodes.common_ksampler(guided, 0, 2, *settings)

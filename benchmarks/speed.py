@@ -13,8 +13,16 @@ import torch.nn.functional as F
 from resize_right import resize
 from safetensors.torch import save_file
 
-from ilvr import ItemNoise, LowPassFilter, NoisedReference, Refinement, ddpm, load
-from ilvr.checkpoint import PUBLISHED, DiffusionModel, Recognised
+from ilvr import (
+    DiffusionModel,
+    ItemNoise,
+    LowPassFilter,
+    NoisedReference,
+    Refinement,
+    ddpm,
+    load,
+)
+from ilvr.checkpoint import PUBLISHED
 
 FACES = next(value for name, value in PUBLISHED.items() if name.startswith("ILVR"))
 
@@ -71,7 +79,7 @@ def resize_right(x, factor):
 
 def refinement_step():
     """The share of the refinement, timed inside whole sampling steps, so that noise cancels."""
-    model = DiffusionModel(FACES.network().eval(), Recognised(FACES, {}, None))
+    model = DiffusionModel(FACES.network().eval(), FACES)
     model.network.requires_grad_(False)
     y = torch.zeros(1, 3, 256, 256)
     refinement = Timed(NoisedReference(y), LowPassFilter(8))

@@ -1,15 +1,17 @@
 """ILVR, iterative latent variable refinement (Choi et al., ICCV 2021), on torch alone."""
 
-from .checkpoint import DiffusionModel, convert, inspect, load
-from .guidance import ConditioningRange, Refinement
+from .checkpoint import convert, inspect, load
+from .guidance import ConditioningRange, Refinement, match_low_frequencies
 from .image import contact_sheet, load_image, load_mask, to_images
 from .low_pass import LowPassFilter
+from .model import Configuration, DiffusionModel
 from .reference import ItemNoise, NoisedReference
 from .samplers import ddim, ddpm, dpmpp_2m, sample, steps
 from .schedule import NoiseSchedule
 
 __all__ = [
     "ConditioningRange",
+    "Configuration",
     "DiffusionModel",
     "ItemNoise",
     "LowPassFilter",
@@ -25,6 +27,7 @@ __all__ = [
     "load",
     "load_image",
     "load_mask",
+    "match_low_frequencies",
     "sample",
     "steps",
     "to_images",

@@ -21,82 +21,13 @@ from torch import Tensor
 
 from . import diffusers_folder
 from .layouts import PROBE, OtherKind, layout_of, other_kind, probes
-from .schedule import NAMES, BetaRange, NoiseSchedule
-from .unet import UNet
+from .model import Configuration, DiffusionModel
+from .schedule import NAMES
 
 BUNDLED = Path(__file__).parent / "assets" / "landscapes-64.safetensors"
 OWN = "its own configuration"  # in the file or beside it
 # What torch says of a pickle that wants more than weights.
 CODE_IN_PICKLE = r"(?i)unsupported (global|class)|call reduce for unrecognized|blocked module"
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """A model and its diffusion, in the names of guided-diffusion's flags where it has one.
-
-    The others are those of `UNet` and, for the first and the last beta, `NoiseSchedule`.
-    """
-
-    # Read from keys and shapes.
-    model_channels: int
-    channel_mult: tuple[float, ...]
-    num_res_blocks: int
-    attention_rates: tuple[int, ...]
-    in_channels: int = 3
-    num_classes: int | None = None
-    learn_sigma: bool = True
-    use_scale_shift_norm: bool = True
-    resblock_updown: bool = True
-    # Not in the shapes.
-    image_size: int = 256
-    num_heads: int = 1
-    num_head_channels: int | None = 64
-    use_new_attention_order: bool = False
-    noise_schedule: str = "linear"
-    diffusion_steps: int = 1000
-    rescale_timesteps: bool = False
-    # The same in all of guided-diffusion; not in diffusers.
-    norm_groups: int = 32
-    norm_eps: float = 1e-5
-    sine_first: bool = False
-    frequency_shift: int = 0
-    asymmetric_downsample: bool = False
-    beta_range: BetaRange = None
-
-    @property
-    def size_step(self) -> int:
-        """Height and width must be multiples of this."""
-        return 2 ** (len(self.channel_mult) - 1)
-
-    def network(self, kind: type[UNet] = UNet, **layers) -> UNet:
-        """The U-Net of this configuration; `layers` are UNet's operations, dtype and device."""
-        return kind(
-            model_channels=self.model_channels,
-            channel_mult=self.channel_mult,
-            num_res_blocks=self.num_res_blocks,
-            attention=self.attention_rates,
-            in_channels=self.in_channels,
-            out_channels=self.in_channels * (1 + self.learn_sigma),
-            num_classes=self.num_classes,
-            num_heads=self.num_heads,
-            num_head_channels=self.num_head_channels,
-            new_attention_order=self.use_new_attention_order,
-            scale_shift_norm=self.use_scale_shift_norm,
-            resblock_updown=self.resblock_updown,
-            norm_groups=self.norm_groups,
-            norm_eps=self.norm_eps,
-            sine_first=self.sine_first,
-            frequency_shift=self.frequency_shift,
-            asymmetric_downsample=self.asymmetric_downsample,
-            **layers,
-        )
-
-    def schedule(self) -> NoiseSchedule:
-        return NoiseSchedule.named(self.noise_schedule, self.diffusion_steps, self.beta_range)
-
-    def heads(self, channels: int) -> int:
-        """Of the attention over that many channels."""
-        return channels // self.num_head_channels if self.num_head_channels else self.num_heads
 
 
 FIELDS = {field.name: field.type for field in fields(Configuration)}
@@ -194,44 +125,6 @@ class Recognised:
         return "\n".join(lines)
 
 
-class DiffusionModel:
-    """A network with its schedule: what the samplers need of a checkpoint."""
-
-    def __init__(self, network: UNet, recognised: Recognised):
-        self.network, self.recognised = network, recognised
-        self.configuration = recognised.configuration
-        self.schedule = self.configuration.schedule()
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.network.parameters()).device
-
-    def denoiser(self, label: int | None = None):
-        """`(x, t) -> noise prediction`, t the paper's timestep; `label` for conditional models."""
-        classes = self.configuration.num_classes
-        if classes is None and label is not None:
-            raise ValueError(f"Class label {label} was given, but this model has no classes.")
-        if classes is not None and (label is None or not 0 <= label < classes):
-            given = "No class label was given" if label is None else f"Class label {label} is given"
-            raise ValueError(f"{given}; this model needs one from 0 to {classes - 1}.")
-
-        @torch.inference_mode()
-        def denoise(x, t):
-            y = None if label is None else torch.full((len(x),), label, device=x.device)
-            return self.network(
-                x.contiguous(memory_format=torch.channels_last), self.timesteps(t, x), y
-            )
-
-        return denoise
-
-    def timesteps(self, t: float, x: Tensor) -> Tensor:
-        """(B,) what the network takes for the paper's timestep t: its index in training."""
-        index = t * self.configuration.diffusion_steps / 1000 - 1
-        if self.configuration.rescale_timesteps:
-            index *= 1000 / self.configuration.diffusion_steps
-        return torch.full((len(x),), index, device=x.device)
-
-
 def load(
     path: str | Path = BUNDLED, device="cpu", dtype=torch.float32, overrides: Mapping | None = None
 ) -> DiffusionModel:
@@ -253,7 +146,8 @@ def load(
         state[name] = weight
     network.load_state_dict(state, assign=True)
     network.dtype = dtype
-    return DiffusionModel(network.train(False).requires_grad_(False), recognised)
+    network.train(False).requires_grad_(False)
+    return DiffusionModel(network, recognised.configuration, assumed=recognised.assumed)
 
 
 def inspect(path: str | Path, overrides: Mapping | None = None) -> Recognised:

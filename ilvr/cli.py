@@ -178,7 +178,7 @@ def load_model(options, device=None):
     path = options.model or checkpoint.BUNDLED
     device = device or available_device(options.device)
     model = checkpoint.load(path, device, DTYPES[options.dtype], overrides(options))
-    if assumed := model.recognised.assumed:
+    if assumed := model.assumed:
         tqdm.write(
             f"ilvr: {path} is of no published layout; assumed: {', '.join(assumed)}; "
             f"--set NAME=VALUE overrides.",

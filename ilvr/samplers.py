@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .checkpoint import DiffusionModel
 from .guidance import Refinement
+from .model import DiffusionModel
 from .reference import ItemNoise
 from .schedule import CLEAN, Level, NoiseSchedule
 

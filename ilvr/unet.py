@@ -15,122 +15,46 @@ from torch import nn
 class UNet(nn.Module):
     """Predicts the noise in x_t and, with 2C output channels, the interpolation of its variance.
 
-    `attention` holds the downsampling rates (1, 2, 4, ...) at which attention is used. Its heads
-    are given by `num_head_channels` or, where that is None, by `num_heads`. `new_attention_order`
-    splits qkv before the heads, else the heads are split first. `sine_first` and `frequency_shift`
-    are those of `timestep_embedding`. `asymmetric_downsample` pads strided convolutions at the
-    right and the bottom only. `operations` supplies the layer classes (torch.nn, or a host's own),
-    each built with `dtype` and `device`.
+    configuration: a `Configuration`. `operations` supplies the layer classes (torch.nn, or a
+    host's own), each built with `dtype` and `device`. Raises ValueError where heads do not divide
+    the channels.
     """
 
-    def __init__(
-        self,
-        *,
-        model_channels: int,
-        channel_mult: tuple[float, ...],
-        num_res_blocks: int,
-        attention: tuple[int, ...],
-        in_channels: int = 3,
-        out_channels: int = 6,
-        num_classes: int | None = None,
-        num_heads: int = 1,
-        num_head_channels: int | None = None,
-        new_attention_order: bool = False,
-        scale_shift_norm: bool = True,
-        resblock_updown: bool = True,
-        norm_groups: int = 32,
-        norm_eps: float = 1e-5,
-        sine_first: bool = False,
-        frequency_shift: int = 0,
-        asymmetric_downsample: bool = False,
-        dropout: float = 0.0,
-        operations=nn,
-        dtype: torch.dtype | None = None,
-        device=None,
-    ):
+    def __init__(self, configuration, *, operations=nn, dtype=None, device=None):
         super().__init__()
-        layer = {"dtype": dtype, "device": device}
-        norm = functools.partial(operations.GroupNorm, norm_groups, eps=norm_eps, **layer)
-        widths = [round(mult * model_channels) for mult in channel_mult]
-        emb_channels = 4 * model_channels
+        make = _Layers(configuration, operations, {"dtype": dtype, "device": device})
+        self.num_classes, self.dtype = configuration.num_classes, dtype or torch.float32
+
         self.embed = functools.partial(
             timestep_embedding,
-            dim=model_channels,
-            sine_first=sine_first,
-            frequency_shift=frequency_shift,
+            dim=configuration.model_channels,
+            sine_first=configuration.sine_first,
+            frequency_shift=configuration.frequency_shift,
         )
-        self.dtype = dtype or torch.float32
         self.time_embed = nn.Sequential(
-            operations.Linear(model_channels, emb_channels, **layer),
+            make.linear(configuration.model_channels, make.emb_channels),
             nn.SiLU(),
-            operations.Linear(emb_channels, emb_channels, **layer),
+            make.linear(make.emb_channels, make.emb_channels),
         )
-        if num_classes is not None:
-            self.label_emb = operations.Embedding(num_classes, emb_channels, **layer)
-        self.num_classes = num_classes
+        if self.num_classes is not None:
+            self.label_emb = make.embedding(self.num_classes, make.emb_channels)
 
-        def res(channels, out, resample=None):
-            return ResBlock(
-                channels,
-                out,
-                emb_channels,
-                scale_shift_norm,
-                resample,
-                dropout,
-                norm,
-                operations,
-                layer,
-            )
-
-        def attend(channels):
-            heads = channels // num_head_channels if num_head_channels else num_heads
-            if not heads or channels % heads:
-                raise ValueError(f"{channels} channels do not divide into heads of equal size")
-            return [AttentionBlock(channels, heads, new_attention_order, norm, operations, layer)]
-
-        def down(channels):
-            if resblock_updown:
-                return res(channels, channels, "down")
-            return Downsample(channels, asymmetric_downsample, operations, layer)
-
-        def up(channels):
-            if resblock_updown:
-                return res(channels, channels, "up")
-            return Upsample(channels, operations, layer)
-
-        channels = widths[0]
-        first = operations.Conv2d(in_channels, channels, 3, padding=1, **layer)
-        self.input_blocks = nn.ModuleList([Block(first)])
-        skips = [channels]
-        for level, width in enumerate(widths):
-            for _ in range(num_res_blocks):
-                attention_here = attend(width) if 2**level in attention else []
-                self.input_blocks.append(Block(res(channels, width), *attention_here))
-                channels = width
-                skips.append(channels)
-            if level < len(widths) - 1:
-                self.input_blocks.append(Block(down(channels)))
-                skips.append(channels)
-
+        first, *_ = widths = configuration.widths
+        self.input_blocks = nn.ModuleList([Block(make.conv(configuration.in_channels, first))])
+        down, skips = _down_blocks(make, configuration)
+        self.input_blocks.extend(down)
+        deepest = widths[-1]
         self.middle_block = Block(
-            res(channels, channels), *attend(channels), res(channels, channels)
+            ResBlock(make, deepest, deepest),
+            AttentionBlock(make, deepest),
+            ResBlock(make, deepest, deepest),
         )
-
-        self.output_blocks = nn.ModuleList()
-        for level, width in reversed(list(enumerate(widths))):
-            for i in range(num_res_blocks + 1):
-                layers = [res(channels + skips.pop(), width)]
-                channels = width
-                if 2**level in attention:
-                    layers += attend(channels)
-                if level and i == num_res_blocks:
-                    layers.append(up(channels))
-                self.output_blocks.append(Block(*layers))
+        self.output_blocks = nn.ModuleList(_up_blocks(make, configuration, skips))
 
         self.out = nn.Sequential(
-            norm(channels),
+            make.norm(first),
             nn.SiLU(),
-            operations.Conv2d(channels, out_channels, 3, padding=1, **layer),
+            make.conv(first, configuration.out_channels),
         )
 
     def forward(self, x, timesteps, y=None):
@@ -166,6 +90,75 @@ def timestep_embedding(timesteps, dim: int, sine_first: bool = False, frequency_
     return F.pad(torch.cat(waves, dim=-1), (0, dim % 2))
 
 
+class _Layers:
+    """Makes the layers of one network: a host's or torch's, of its dtype, on its device."""
+
+    def __init__(self, configuration, operations, layer):
+        self.configuration, self.operations, self.layer = configuration, operations, layer
+        self.emb_channels = 4 * configuration.model_channels
+
+    def linear(self, channels, out):
+        return self.operations.Linear(channels, out, **self.layer)
+
+    def embedding(self, count, channels):
+        return self.operations.Embedding(count, channels, **self.layer)
+
+    def conv(self, channels, out, size=3, *, stride=1, padding=1):
+        return self.operations.Conv2d(
+            channels, out, size, stride=stride, padding=padding, **self.layer
+        )
+
+    def pointwise(self, channels, out):
+        """On sequences (B, C, T)."""
+        return self.operations.Conv1d(channels, out, 1, **self.layer)
+
+    def norm(self, channels):
+        groups, eps = self.configuration.norm_groups, self.configuration.norm_eps
+        return self.operations.GroupNorm(groups, channels, eps=eps, **self.layer)
+
+
+def _down_blocks(make, configuration):
+    """(the input blocks after the first, from the top level down; the widths of all outputs)."""
+    blocks, skips = [], [configuration.widths[0]]
+    for level, width in enumerate(configuration.widths):
+        for _ in range(configuration.num_res_blocks):
+            layers = [ResBlock(make, skips[-1], width)]
+            if 2**level in configuration.attention_rates:
+                layers.append(AttentionBlock(make, width))
+            blocks.append(Block(*layers))
+            skips.append(width)
+
+        if level < len(configuration.widths) - 1:
+            resblock = configuration.resblock_updown
+            blocks.append(
+                Block(
+                    ResBlock(make, width, width, downsample)
+                    if resblock
+                    else Downsample(make, width)
+                )
+            )
+            skips.append(width)
+    return blocks, skips
+
+
+def _up_blocks(make, configuration, skips):
+    """The output blocks, from the deepest level up; each takes one skip, the last one first."""
+    blocks, channels = [], configuration.widths[-1]
+    for level, width in reversed(list(enumerate(configuration.widths))):
+        for i in range(configuration.num_res_blocks + 1):
+            layers = [ResBlock(make, channels + skips.pop(), width)]
+            if 2**level in configuration.attention_rates:
+                layers.append(AttentionBlock(make, width))
+            if level and i == configuration.num_res_blocks:
+                resblock = configuration.resblock_updown
+                layers.append(
+                    ResBlock(make, width, width, upsample) if resblock else Upsample(make, width)
+                )
+            blocks.append(Block(*layers))
+            channels = width
+    return blocks
+
+
 class Block(nn.Sequential):
     def forward(self, x, emb):
         for layer in self:
@@ -174,39 +167,21 @@ class Block(nn.Sequential):
 
 
 class ResBlock(nn.Module):
-    def __init__(
-        self,
-        channels,
-        out,
-        emb_channels,
-        scale_shift_norm,
-        resample,
-        dropout,
-        norm,
-        operations,
-        layer,
-    ):
+    """resample: `upsample` or `downsample`, on both paths, or nothing."""
+
+    def __init__(self, make, channels, out, resample=None):
         super().__init__()
-        self.scale_shift_norm = scale_shift_norm
-        self.resample = {"up": upsample, "down": downsample, None: nn.Identity()}[resample]
-        self.in_layers = nn.Sequential(
-            norm(channels),
-            nn.SiLU(),
-            operations.Conv2d(channels, out, 3, padding=1, **layer),
-        )
-        self.emb_layers = nn.Sequential(
-            nn.SiLU(),
-            operations.Linear(emb_channels, 2 * out if scale_shift_norm else out, **layer),
-        )
-        self.out_layers = nn.Sequential(
-            norm(out),
-            nn.SiLU(),
-            nn.Dropout(dropout),
-            operations.Conv2d(out, out, 3, padding=1, **layer),
-        )
-        self.skip_connection = (
-            nn.Identity() if out == channels else operations.Conv2d(channels, out, 1, **layer)
-        )
+        self.scale_shift_norm = make.configuration.use_scale_shift_norm
+        self.resample = resample or nn.Identity()
+
+        self.in_layers = nn.Sequential(make.norm(channels), nn.SiLU(), make.conv(channels, out))
+        emb_out = 2 * out if self.scale_shift_norm else out
+        self.emb_layers = nn.Sequential(nn.SiLU(), make.linear(make.emb_channels, emb_out))
+        dropout = nn.Identity()  # here in guided-diffusion, whose names have its index
+        self.out_layers = nn.Sequential(make.norm(out), nn.SiLU(), dropout, make.conv(out, out))
+
+        skip = nn.Identity() if out == channels else make.conv(channels, out, 1, padding=0)
+        self.skip_connection = skip
 
     def forward(self, x, emb):
         norm, act, conv = self.in_layers
@@ -224,12 +199,17 @@ class ResBlock(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    def __init__(self, channels, heads, new_order, norm, operations, layer):
+    """The order of qkv: new splits it before the heads, else the heads are split first."""
+
+    def __init__(self, make, channels):
         super().__init__()
-        self.heads, self.new_order = heads, new_order
-        self.norm = norm(channels)
-        self.qkv = operations.Conv1d(channels, 3 * channels, 1, **layer)
-        self.proj_out = operations.Conv1d(channels, channels, 1, **layer)
+        self.heads = make.configuration.heads(channels)
+        self.new_order = make.configuration.use_new_attention_order
+        if not self.heads or channels % self.heads:
+            raise ValueError(f"{channels} channels do not divide into heads of equal size")
+        self.norm = make.norm(channels)
+        self.qkv = make.pointwise(channels, 3 * channels)
+        self.proj_out = make.pointwise(channels, channels)
 
     def forward(self, x):
         b, c, height, width = x.shape
@@ -244,20 +224,20 @@ class AttentionBlock(nn.Module):
 
 
 class Downsample(nn.Module):
-    def __init__(self, channels, asymmetric, operations, layer):
+    def __init__(self, make, channels):
         super().__init__()
-        self.asymmetric = asymmetric
-        padding = 0 if asymmetric else 1
-        self.op = operations.Conv2d(channels, channels, 3, stride=2, padding=padding, **layer)
+        self.asymmetric = make.configuration.asymmetric_downsample
+        padding = 0 if self.asymmetric else 1
+        self.op = make.conv(channels, channels, stride=2, padding=padding)
 
     def forward(self, x):
         return self.op(F.pad(x, (0, 1, 0, 1)) if self.asymmetric else x)
 
 
 class Upsample(nn.Module):
-    def __init__(self, channels, operations, layer):
+    def __init__(self, make, channels):
         super().__init__()
-        self.conv = operations.Conv2d(channels, channels, 3, padding=1, **layer)
+        self.conv = make.conv(channels, channels)
 
     def forward(self, x):
         return self.conv(upsample(x))

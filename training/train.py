@@ -17,8 +17,16 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ilvr import DiffusionModel, NoiseSchedule, checkpoint, contact_sheet, load, sample, to_images
-from ilvr.checkpoint import Configuration, Recognised
+from ilvr import (
+    Configuration,
+    DiffusionModel,
+    NoiseSchedule,
+    checkpoint,
+    contact_sheet,
+    load,
+    sample,
+    to_images,
+)
 from ilvr.unet import UNet
 from training import data
 from training.loss import Posterior, bound, coarse, importance, sample_steps, simple, varied
@@ -264,8 +272,8 @@ def save_weights(run, args, name):
 def save_samples(run, args):
     """16 unconditional samples of the averaged model, the same noise every time, and the model."""
     save_weights(run, args, f"ema-{run.seen}.safetensors")
-    recognised = Recognised(configuration(args.size), {}, None)
-    images = to_images(sample(DiffusionModel(run.ema, recognised), range(16)))
+    model = DiffusionModel(run.ema, configuration(args.size))
+    images = to_images(sample(model, range(16)))
     rows = [images[i : i + 4] for i in range(0, 16, 4)]
     contact_sheet(rows).save(args.out / f"samples-{run.seen}.png")
 

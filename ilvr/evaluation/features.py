@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..checkpoint import DiffusionModel
+from ..model import DiffusionModel
 from ..reference import ItemNoise
 
 TIMESTEP = 50  # at which the encoder sees pictures: nearly all of their detail is left

@@ -1,6 +1,5 @@
 """Checkpoints of ADM models and of those of Ho et al. as ordinary models of the host."""
 
-import functools
 import os
 from pathlib import Path
 from typing import ClassVar
@@ -17,7 +16,8 @@ import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
 
-from ...ilvr.checkpoint import BUNDLED, Configuration, read
+from ...ilvr import Configuration
+from ...ilvr.checkpoint import BUNDLED, read
 from ...ilvr.diffusers_folder import settings_files
 from ...ilvr.layouts import OtherKind
 from ...ilvr.unet import Block, UNet
@@ -128,7 +128,7 @@ class PixelModel(comfy.model_base.BaseModel):
 
     def __init__(self, config, device=None):
         eps = comfy.model_base.ModelType.EPS
-        super().__init__(config, eps, device=device, unet_model=_network)
+        super().__init__(config, eps, device=device, unet_model=PixelUNet)
         self.configuration: Configuration = config.unet_config["configuration"]
         self.model_sampling = PixelSampling(self.configuration)
 
@@ -170,20 +170,11 @@ class PixelSampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_samp
         return super().percent_to_sigma(percent)
 
 
-def _network(configuration, dtype, device, operations):
-    return configuration.network(
-        functools.partial(PixelUNet, configuration),
-        dtype=dtype,
-        device=device,
-        operations=operations,
-    )
-
-
 class PixelUNet(UNet):
     """The core's U-Net as the host calls it, interruptible between its blocks."""
 
-    def __init__(self, configuration: Configuration, **layout):
-        super().__init__(**layout)
+    def __init__(self, configuration: Configuration, **layers):
+        super().__init__(configuration, **layers)
         self.size_step, self.image_size = configuration.size_step, configuration.image_size
         for module in self.modules():
             if isinstance(module, Block):

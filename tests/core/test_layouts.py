@@ -284,7 +284,7 @@ def test_samples_in_the_size_and_the_schedule_of_the_configs(tmp_path):
     path = folder(tmp_path, "google", sample_size=[32, 32])
     write(path / "scheduler" / "scheduler_config.json", settings)
     model = load(path)
-    assert model.recognised.assumed == []
+    assert model.assumed == []
     assert sample(model, [0], steps=2).shape == (1, 3, 32, 32)
     assert np.allclose(model.schedule.betas, np.linspace(1e-4, 0.01, 100))
 

@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 import torch
 
-from ilvr.checkpoint import Configuration, DiffusionModel, Recognised
+from ilvr import Configuration, DiffusionModel
 
 # Ends of the names of their scales, in every layout.
 NORMS = (".0.weight", "norm.weight", "norm1.weight", "norm2.weight", "norm_out.weight")
@@ -54,4 +54,4 @@ def model(configuration):
     network = configuration.network()
     network.load_state_dict(state_dict(configuration))
     network.eval().requires_grad_(False)
-    return DiffusionModel(network, Recognised(configuration, {}, None))
+    return DiffusionModel(network, configuration)

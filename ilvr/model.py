@@ -1,0 +1,112 @@
+"""A diffusion model: its configuration, and its network as the samplers call it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .schedule import BetaRange, NoiseSchedule
+from .unet import UNet
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A model and its diffusion, in the names of guided-diffusion's flags where it has one.
+
+    `norm_groups` and `norm_eps` are of every normalisation; `sine_first` and `frequency_shift` are
+    those of `timestep_embedding`; `asymmetric_downsample` pads strided convolutions at the right
+    and the bottom only; `beta_range` is the first and the last beta, as for `NoiseSchedule`.
+    """
+
+    # Read from keys and shapes.
+    model_channels: int
+    channel_mult: tuple[float, ...]
+    num_res_blocks: int
+    attention_rates: tuple[int, ...]
+    in_channels: int = 3
+    num_classes: int | None = None
+    learn_sigma: bool = True
+    use_scale_shift_norm: bool = True
+    resblock_updown: bool = True
+    # Not in the shapes.
+    image_size: int = 256
+    num_heads: int = 1
+    num_head_channels: int | None = 64
+    use_new_attention_order: bool = False
+    noise_schedule: str = "linear"
+    diffusion_steps: int = 1000
+    rescale_timesteps: bool = False
+    # The same in all of guided-diffusion; not in diffusers.
+    norm_groups: int = 32
+    norm_eps: float = 1e-5
+    sine_first: bool = False
+    frequency_shift: int = 0
+    asymmetric_downsample: bool = False
+    beta_range: BetaRange = None
+
+    @property
+    def size_step(self) -> int:
+        """Height and width must be multiples of this."""
+        return 2 ** (len(self.channel_mult) - 1)
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels of each level, from the full size down."""
+        return [round(mult * self.model_channels) for mult in self.channel_mult]
+
+    @property
+    def out_channels(self) -> int:
+        return self.in_channels * (1 + self.learn_sigma)
+
+    def network(self, **layers) -> UNet:
+        """The U-Net of this configuration; `layers` are UNet's operations, dtype and device."""
+        return UNet(self, **layers)
+
+    def schedule(self) -> NoiseSchedule:
+        return NoiseSchedule.named(self.noise_schedule, self.diffusion_steps, self.beta_range)
+
+    def heads(self, channels: int) -> int:
+        """Of the attention over that many channels."""
+        return channels // self.num_head_channels if self.num_head_channels else self.num_heads
+
+
+class DiffusionModel:
+    """A network with its configuration and schedule: what the samplers need of a checkpoint.
+
+    assumed: those values of the configuration, as `name = value`, that nothing has confirmed.
+    """
+
+    def __init__(self, network: UNet, configuration: Configuration, *, assumed: Sequence[str] = ()):
+        self.network, self.configuration = network, configuration
+        self.schedule = configuration.schedule()
+        self.assumed = list(assumed)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    def denoiser(self, label: int | None = None):
+        """`(x, t) -> noise prediction`, t the paper's timestep; `label` for conditional models."""
+        classes = self.configuration.num_classes
+        if classes is None and label is not None:
+            raise ValueError(f"Class label {label} was given, but this model has no classes.")
+        if classes is not None and (label is None or not 0 <= label < classes):
+            given = "No class label was given" if label is None else f"Class label {label} is given"
+            raise ValueError(f"{given}; this model needs one from 0 to {classes - 1}.")
+
+        @torch.inference_mode()
+        def denoise(x, t):
+            y = None if label is None else torch.full((len(x),), label, device=x.device)
+            return self.network(
+                x.contiguous(memory_format=torch.channels_last), self.timesteps(t, x), y
+            )
+
+        return denoise
+
+    def timesteps(self, t: float, x: Tensor) -> Tensor:
+        """(B,) what the network takes for the paper's timestep t: its index in training."""
+        index = t * self.configuration.diffusion_steps / 1000 - 1
+        if self.configuration.rescale_timesteps:
+            index *= 1000 / self.configuration.diffusion_steps
+        return torch.full((len(x),), index, device=x.device)
