@@ -25,7 +25,7 @@ lint: $(VENV)/.ready-test
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
-# The measurements of the README: minutes for speed and overhead, hours on two cores for the others.
+# The measurements of docs/measured.md: minutes for speed and overhead, hours on two cores for the others.
 benchmark: $(VENV)/.ready-test
 	$(RUN) -m benchmarks.speed
 	$(RUN) -m benchmarks.overhead
@@ -39,7 +39,7 @@ benchmark: $(VENV)/.ready-test
 evaluate: $(VENV)/.ready-test
 	$(RUN) -m benchmarks.evaluate $(if $(QUICK),--quick)
 
-# The pictures of the README, of the help and of the templates; the templates' need a ComfyUI.
+# The pictures of the READMEs, of docs/, of the help and of the templates; the templates' need a ComfyUI.
 pictures: $(VENV)/.ready-test
 	rm -rf output/pictures
 	$(RUN) -m ilvr sweep $(REFERENCES)/render-lake.png --factors 2 4 8 16 32 --count 2 --seed 1 --out output/pictures

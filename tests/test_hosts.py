@@ -26,20 +26,22 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize("tests, name", cases)
 
 
-def test_nodes(tests, name, request):
+@pytest.fixture(scope="module")
+def running(request):
+    """All hosts at once, each with those of its tests that are in this run."""
+    here = [item.callspec.params for item in request.session.items if item.parent is request.node]
+    for tests in {case["tests"] for case in here}:
+        if tests.names:
+            tests.run([case["name"] for case in here if case["tests"] is tests])
+
+
+def test_nodes(running, tests, name):
     if tests.skipped:
         pytest.skip(f"the nodes: {tests.skipped}")
-    if not tests.names:
+    if tests.failure:
         pytest.fail(tests.failure, pytrace=False)
-    outcome, why = tests.result(name, chosen(tests, request))
+    outcome, why = tests.result(name)
     if outcome == "skipped":
         pytest.skip(why)
     if outcome == "failed":
         pytest.fail(why, pytrace=False)
-
-
-def chosen(tests, request):
-    """The names of this host's tests that are in this run."""
-    here = [item for item in request.session.items if item.parent is request.node.parent]
-    given = [item.callspec.params for item in here]
-    return [of["name"] for of in given if of["tests"] is tests]

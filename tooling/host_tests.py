@@ -59,17 +59,20 @@ class HostTests:
         """Why it has no tests, though it should, and its log."""
         if self.names or self.skipped:
             return None
-        self._tell("[]")  # where it waits for that
+        self.run([])  # where it waits for that
         self._process.wait()
         log = self._log_end()
         reasons = re.findall(r"^(?:E +)?(\S*(?:Error|Exception): .+)", log, re.M)
         why = reasons[-1] if reasons else f"its process ended with {self._process.returncode}"
         return f"{self.host.name} does not start: {why}\n{log}"
 
-    def result(self, name: str, chosen: list[str]) -> tuple[str, str]:
-        """(outcome, why) of a test. The first call lets those chosen run, in their own order."""
-        if not self._process.stdin.closed:
-            self._tell(json.dumps(chosen))
+    def run(self, chosen: list[str]):
+        """Lets these tests run, in their own order; it does not wait for them."""
+        with contextlib.suppress(OSError), self._process.stdin as asked:  # it may have ended
+            asked.write(json.dumps(chosen))
+
+    def result(self, name: str) -> tuple[str, str]:
+        """(outcome, why) of a test that runs."""
         while name not in self._results:
             line = self._process.stdout.readline()
             if not line:
@@ -77,10 +80,6 @@ class HostTests:
             told, *result = json.loads(line)
             self._results[told] = tuple(result)
         return self._results.pop(name)
-
-    def _tell(self, chosen):
-        with contextlib.suppress(OSError), self._process.stdin as asked:  # it may have ended
-            asked.write(chosen)
 
     def _ended(self):
         """The first test without a result is what the process ended in."""
