@@ -9,9 +9,9 @@ Each of the held-out renders is the reference once for every method, with dpmpp_
 
 Layout is the PSNR at an eighth of the size against the reference, in 8 bits. Detail is the
 correlation of what phi at N = 8 takes away with the reference's: 1 = the same, 0 = all of it new.
-The Frechet distance (28 features, see frechet.py) is to 2,000 other held-out renders. What is
-finished is kept in output/alternatives/, so that a stopped run goes on. The sheet shows three of
-the bundled references; the plot, methods.png, has the distance against the layout.
+The Frechet distance (28 features, see tooling/frechet.py) is to 2,000 other held-out renders.
+What is finished is kept in output/alternatives/, so that a stopped run goes on. The sheet shows
+three of the bundled references; the plot, methods.png, has the distance against the layout.
 """
 
 import argparse
@@ -22,14 +22,14 @@ import matplotlib.figure
 import numpy as np
 import torch
 
-from benchmarks.frechet import distance, features
-from benchmarks.quality import generated, pictures, psnr
 from ilvr import LowPassFilter, NoisedReference, Refinement, contact_sheet, load, sample, to_images
 from ilvr.checkpoint import BUNDLED
 from ilvr.evaluation.plan import digest
 from ilvr.image import load_image, seen
 from ilvr.reference import ItemNoise
 from ilvr.samplers import dpmpp_2m
+from tooling.frechet import distance, features
+from tooling.pictures import generated, pictures, psnr
 
 STEPS, FACTOR = 20, 8
 REFERENCES = Path(__file__).parents[1] / "ilvr" / "assets" / "references"

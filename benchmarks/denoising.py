@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.quality import BATCH, pictures
 from ilvr import load
 from ilvr.checkpoint import BUNDLED
+from tooling.pictures import BATCH, pictures
 
 TIMESTEPS = [1000, 950, 900, 800, 700, 500, 300, 200, 100]
 COUNT = 96

@@ -11,13 +11,14 @@ from functools import partial
 
 import torch
 
-from benchmarks.frechet import distance, features
-from benchmarks.in_host import PACK, run, start
-from benchmarks.quality import generated, pictures, psnr
 from ilvr import contact_sheet, to_images
 from ilvr.checkpoint import BUNDLED
 from ilvr.evaluation.plan import digest
 from ilvr.image import seen
+from tooling.frechet import distance, features
+from tooling.hosts import ROOT
+from tooling.in_host import run, start
+from tooling.pictures import generated, pictures, psnr
 
 SAMPLERS = ["euler", "dpmpp_2m", "res_multistep", "lcm"]
 STEPS = [4, 8, 10, 20]
@@ -35,7 +36,7 @@ def main():
 
 def inside(count, bare):
     """The table and the sheet, in the host."""
-    out = PACK / "output" / ("few-steps-bare" if bare else "few-steps")
+    out = ROOT / "output" / ("few-steps-bare" if bare else "few-steps")
     kept = out / digest([BUNDLED])
     start(out / "host")
     torch.set_num_threads(1)
@@ -83,7 +84,7 @@ class Guided:
         low_pass = self.node("LowPassFilter", FACTOR, "cubic", True)[0]
         sampler = comfy.samplers.sampler_object(sampler)
         if not bare:
-            sampler = self.node("ILVRSampler", sampler, reference, low_pass)[0]
+            sampler = self.node("ILVRSampler", sampler, low_pass, reference)[0]
         table = self.model.get_model_object("model_sampling")
         sigmas = comfy.samplers.calculate_sigmas(table, "karras", steps)
         noise = comfy.sample.prepare_noise(latent["samples"], seed)

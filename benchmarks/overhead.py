@@ -11,7 +11,8 @@ from collections import Counter
 
 import torch
 
-from benchmarks.in_host import PACK, run, start
+from tooling.hosts import ROOT
+from tooling.in_host import run, start
 
 PARTS = {  # in the order of the table's columns
     "everything": ("ilvr.guidance", "Refinement", "state"),
@@ -30,7 +31,7 @@ SD15 = {
 
 def inside():
     before = time.perf_counter()
-    loading = start(PACK / "output" / "overhead" / "host")
+    loading = start(ROOT / "output" / "overhead" / "host")
     print(f"Loading the pack: {1000 * loading:.0f} ms of {time.perf_counter() - before:.0f} s.")
     print("| model | a step, s | ApplyILVR adds | of it the reference's noise | the filter |")
     print("|---|---|---|---|---|")
@@ -43,7 +44,7 @@ def report(name, model, reference, condition, latent, steps):
     import nodes
 
     low_pass = node("LowPassFilter", 32, "cubic", True)[0]
-    guided = node("ApplyILVR", model, reference, low_pass)[0]
+    guided = node("ApplyILVR", model, low_pass, reference)[0]
     seconds = Counter()
     settings = (1.0, "euler", "normal", condition, condition, latent)
     nodes.common_ksampler(guided, 0, 2, *settings)
@@ -59,7 +60,7 @@ def report(name, model, reference, condition, latent, steps):
 @contextlib.contextmanager
 def timed(seconds):
     """Adds up the seconds spent in each of PARTS."""
-    package = str(PACK).replace(".", "_x_")
+    package = str(ROOT).replace(".", "_x_")
     with contextlib.ExitStack() as stack:
         for part, (module, owner, name) in PARTS.items():
             owner = getattr(sys.modules[f"{package}.{module}"], owner)

@@ -2,25 +2,21 @@
 
 The references are held-out renders, each used once, the same for every row. Agreement is the PSNR
 of the downsampled image against the downsampled reference, in float before clamping. The Frechet
-distance (28 features, see frechet.py) is to 2,000 other held-out renders. What is finished is kept
-in output/quality/, so that a stopped run goes on.
+distance (28 features, see tooling/frechet.py) is to 2,000 other held-out renders. What is finished
+is kept in output/quality/, so that a stopped run goes on.
 """
 
 import argparse
-import math
-import time
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from tqdm import tqdm
 
-from benchmarks.frechet import distance, features
 from ilvr import LowPassFilter, NoisedReference, Refinement, load, sample
 from ilvr.checkpoint import BUNDLED
 from ilvr.evaluation.plan import digest
-from training.render import HELD_OUT, render
+from tooling.frechet import distance, features
+from tooling.pictures import generated, pictures, psnr
 
 ROWS = [
     ("dpmpp_2m", 10, "fresh"),
@@ -33,7 +29,6 @@ ROWS = [
     ("ddpm", 100, "fresh"),
     ("ddpm", 250, "fresh"),
 ]
-BATCH = 16
 
 
 def main():
@@ -70,33 +65,6 @@ def sampled(model, row, low_pass, y, seed):
     sampler, steps, noise = row
     refinement = Refinement(NoisedReference(y, noise), low_pass)
     return sample(model, range(seed, seed + len(y)), refinement, sampler=sampler, steps=steps)
-
-
-def pictures(start, count):
-    """Held-out renders (count, 3, 64, 64) in [-1, 1]."""
-    array = np.stack([render(HELD_OUT + start + i) for i in range(count)])
-    return torch.from_numpy(array).permute(0, 3, 1, 2) / 127.5 - 1
-
-
-def generated(path, references, make):
-    """The images that `make(y, first seed)` gives for batches y of the references, and the seconds
-    an image took; batches already in the folder `path` are read."""
-    path.mkdir(parents=True, exist_ok=True)
-    files = [path / f"{i}.pt" for i in range(0, len(references), BATCH)]
-    for file, y in zip(tqdm(files, path.name, disable=None, leave=False), references.split(BATCH)):
-        if not file.exists():
-            start = time.perf_counter()
-            images = make(y, int(file.stem))
-            torch.save((images, time.perf_counter() - start), file)
-    batches = [torch.load(file) for file in files]
-    return torch.cat([x for x, _ in batches]), sum(s for _, s in batches) / len(references)
-
-
-def psnr(images, references, factor):
-    """Of the downsampled images, peak to peak 2."""
-    down = LowPassFilter(factor).down
-    error = (down(images) - down(references)).square().mean().item()
-    return 10 * math.log10(4 / error)
 
 
 if __name__ == "__main__":

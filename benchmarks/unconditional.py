@@ -1,9 +1,9 @@
 """The bundled model alone, with no reference: `python -m benchmarks.unconditional`.
 
-The Frechet distance (28 features, see frechet.py) of samples to as many held-out renders, beside
-that of other renders to them, and their variety: the standard deviations of the features as a share
-of the renders', in the mean. What is finished is kept in output/unconditional/, so that a stopped
-run goes on. The sheet of a sampler shows its first 32 pictures.
+The Frechet distance (28 features, see tooling/frechet.py) of samples to as many held-out renders,
+beside that of other renders to them, and their variety: the standard deviations of the features as
+a share of the renders', in the mean. What is finished is kept in output/unconditional/, so that a
+stopped run goes on. The sheet of a sampler shows its first 32 pictures.
 """
 
 import argparse
@@ -12,11 +12,11 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.frechet import distance, features
-from benchmarks.quality import generated, pictures
 from ilvr import contact_sheet, load, sample, to_images
 from ilvr.checkpoint import BUNDLED
 from ilvr.evaluation.plan import digest
+from tooling.frechet import distance, features
+from tooling.pictures import generated, pictures
 
 STEPS = {"dpmpp_2m": 20, "ddpm": 100}
 SHOWN, ROW = 32, 8

@@ -1,7 +1,7 @@
 """ILVR, iterative latent variable refinement (Choi et al., ICCV 2021), on torch alone."""
 
 from .checkpoint import convert, inspect, load
-from .guidance import ConditioningRange, Refinement
+from .guidance import ConditioningRange, Refinement, match_low_frequencies
 from .image import contact_sheet, load_image, load_mask, to_images
 from .low_pass import LowPassFilter
 from .model import Configuration, DiffusionModel
@@ -27,6 +27,7 @@ __all__ = [
     "load",
     "load_image",
     "load_mask",
+    "match_low_frequencies",
     "sample",
     "steps",
     "to_images",

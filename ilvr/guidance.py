@@ -107,3 +107,21 @@ class Refinement:
         else:
             pull = mask * self.low_pass(mask * pull)
         return (x + weight * pull).to(x.dtype)
+
+
+def match_low_frequencies(
+    x: Tensor, reference: NoisedReference, low_pass: LowPassFilter, rounds: int = 32
+) -> Tensor:
+    """Finished images x (B, C, H, W) in [-1, 1], given the reference's low frequencies.
+
+    `x + m phi(m (y - x))` can leave [-1, 1], and clamping moves the low frequencies again: both
+    are repeated, `rounds` times at most, as projections onto convex sets.
+    """
+    refinement = Refinement(reference, low_pass)
+    y = reference.clean(x)
+    for _ in range(rounds):
+        matched = refinement._pull(x, y).clamp(-1, 1)
+        if (matched - x).abs().max() < 1e-4:
+            return matched
+        x = matched
+    return x

@@ -49,7 +49,12 @@ class ConditioningRange(io.ComfyNode):
 
 def _guide_inputs():
     return [
-        Reference.Input("reference", tooltip="The picture to follow, from NoisedReference."),
+        Reference.Input(
+            "reference",
+            optional=True,
+            tooltip="The picture to follow, from NoisedReference; the latent that is sampled if "
+            "not connected: in a tiled upscaler or a detailer each tile follows itself.",
+        ),
         LowPass.Input(
             "low_pass",
             tooltip="What is followed of it, from LowPassFilter: the larger its factor, the less.",
@@ -106,7 +111,7 @@ class ILVRSampler(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, sampler, reference, low_pass, range=None, guide="state", strength=1.0):
+    def execute(cls, sampler, low_pass, reference=None, range=None, guide="state", strength=1.0):
         return io.NodeOutput(guided(sampler, _guide(reference, low_pass, range, guide, strength)))
 
 
@@ -128,5 +133,5 @@ class ApplyILVR(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model, reference, low_pass, range=None, guide="state", strength=1.0):
+    def execute(cls, model, low_pass, reference=None, range=None, guide="state", strength=1.0):
         return io.NodeOutput(apply(model, _guide(reference, low_pass, range, guide, strength)))

@@ -1,9 +1,12 @@
-"""LowPassFilter and ApplyLowPass."""
+"""LowPassFilter, ApplyLowPass and MatchLowFrequencies."""
 
+import torch
+import torch.nn.functional as F
 from comfy_api.latest import io, ui
 
+from ..ilvr import NoisedReference, match_low_frequencies
 from ..ilvr import low_pass as core
-from .host.schema import LowPass, schema
+from .host.schema import LowPass, from_host, schema, to_host
 
 WORDS = ["ilvr", "low pass", "blur", "downsample", "frequency"]
 
@@ -94,6 +97,78 @@ class ApplyLowPass(io.ComfyNode):
     def execute(cls, image, low_pass):
         low = _filtered(low_pass, image)
         return io.NodeOutput(low, image - low + 0.5)
+
+
+class MatchLowFrequencies(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="MatchLowFrequencies",
+            display_name="Match Low Frequencies",
+            description="An image with the colours and layout of a reference, exact in 8 bits, and "
+            "with its own details: mends the colour shift of sampling, of upscaling or of a VAE.",
+            search_aliases=[*WORDS, "color fix", "color match", "color shift", "wavelet"],
+            inputs=[
+                io.Image.Input(
+                    "image", tooltip="The image to mend; of a video, all frames, one by one."
+                ),
+                io.Image.Input(
+                    "reference",
+                    tooltip="Where the low frequencies come from. Any size of the image's shape; "
+                    "several are used in turn over the batch.",
+                ),
+                LowPass.Input(
+                    "low_pass",
+                    tooltip="What is taken from the reference. A factor N takes what is left of it "
+                    "at 1/N of its size.",
+                ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="Where the reference is matched: white matches it, black leaves the "
+                    "image as it is. Any size.",
+                ),
+            ],
+            outputs=[io.Image.Output()],
+        )
+
+    @classmethod
+    def execute(cls, image, reference, low_pass, mask=None):
+        if mask is not None:
+            mask = mask.reshape(-1, 1, *mask.shape[-2:])
+        frames = [
+            _matched(image[i : i + 1], _item(reference, i), low_pass, _item(mask, i))
+            for i in range(len(image))
+        ]
+        return io.NodeOutput(torch.cat(frames))
+
+
+def _item(batch, i):
+    """Item i of a batch that is used in turn, as a batch of one; None of None."""
+    return None if batch is None else batch[i % len(batch)][None]
+
+
+def _matched(image, reference, low_pass, mask):
+    """One frame, rounded to 8 bits: SaveImage cuts off what is between two of its levels."""
+    size = image.shape[1:3]
+    if mask is not None:
+        mask = F.interpolate(mask.float(), size, mode="area").clamp(0, 1)
+    y = NoisedReference(_resized(from_host(reference), size), mask=mask)
+    colours = to_host(match_low_frequencies(from_host(image), y, low_pass))
+    return torch.cat([(colours * 255).round() / 255, image[..., 3:]], dim=-1)
+
+
+def _resized(x, size):
+    """x (1, C, h, w) at another size; ValueError for another shape, width to height."""
+    (h, w), (height, width) = x.shape[-2:], size
+    if abs(w * height / h - width) > 1 and abs(h * width / w - height) > 1:
+        raise ValueError(
+            f"The reference is {w} x {h} pixels and the image {width} x {height}; crop the "
+            f"reference to the image's shape."
+        )
+    return (
+        x if (h, w) == (height, width) else F.interpolate(x, size, mode="bicubic", antialias=True)
+    )
 
 
 def _filtered(low_pass, image):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from scripts.canvas import SPACE, Canvas
 from scripts.workflow_parts import SAMPLER
-from tests.e2e.server import serving
-from tests.hosts import ROOT, hosts
+from tooling.hosts import ROOT, hosts
+from tooling.server import serving
 
 NAME = "KSampler (ILVR)"
 FILE = ROOT / "subgraphs" / f"{NAME}.json"

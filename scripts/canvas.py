@@ -4,11 +4,10 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tests.e2e.workflows import COLLAPSED, SLOT, TITLE
+from tooling.canvas import COLLAPSED, SLOT, TITLE, is_widget
 
 WIDGET = 24  # a height, as those are, in the canvas' pixels
 GAP, GROUP_GAP, MARGIN = 50, 110, 20  # between columns; around the nodes of a group
-WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 NOTE = "Note"
 SPACE = uuid.UUID("6f2d1c1e-58a5-4e0b-9c3d-2f3c55d0a8b1")  # of the ids of our graphs
 
@@ -24,7 +23,7 @@ class Input:
 
     @property
     def is_widget(self) -> bool:
-        return self.type in WIDGETS and not self.options.get("forceInput")
+        return is_widget(self.type, self.options)
 
     @property
     def companion(self) -> list:

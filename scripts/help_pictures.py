@@ -4,16 +4,17 @@ python -m scripts.help_pictures [NODE ...]    # draws those named, all if none i
 """
 
 import sys
-from pathlib import Path
 
+import torch
 from PIL import Image
 
 import ilvr
 from ilvr.image import fit, open_image
+from tooling.hosts import ROOT
 
-ROOT = Path(__file__).parents[1]
 REFERENCES = ROOT / "ilvr/assets/references"
 SIZE, CELL = 64, 128  # help is read in a narrow column
+CAST = torch.tensor([0.25, 0.0, -0.15]).reshape(3, 1, 1)  # as a VAE or an upscaler may leave
 
 
 def path(name):
@@ -94,6 +95,18 @@ def apply_low_pass():
     return pairs(panels)
 
 
+def match_low_frequencies():
+    reference = ilvr.NoisedReference(ilvr.load_image(path("render-lake"), SIZE))
+    refinement = ilvr.Refinement(reference, ilvr.LowPassFilter(4))
+    cast = 0.7 * ilvr.sample(MODEL, [1], refinement) + CAST
+    made = {"image": cast} | {
+        f"N = {n}": ilvr.match_low_frequencies(cast, reference, ilvr.LowPassFilter(n))
+        for n in (32, 8)
+    }
+    panels = {name: ilvr.to_images(picture)[0] for name, picture in made.items()}
+    return pairs({"reference": shown("render-lake"), **panels})
+
+
 def load_unconditional_model():
     seeds = range(1, 5)
     made = ilvr.to_images(ilvr.sample(MODEL, seeds))
@@ -143,6 +156,7 @@ PICTURES = {
     "ILVRSampler": ilvr_sampler,
     "ApplyILVR": apply_ilvr,
     "ApplyLowPass": apply_low_pass,
+    "MatchLowFrequencies": match_low_frequencies,
     "LoadUnconditionalModel": load_unconditional_model,
     "DDPMSampler": ddpm_sampler,
     "RespacedScheduler": respaced_scheduler,

@@ -6,8 +6,8 @@ import textwrap
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from tests.e2e.server import Server
-from tests.e2e.workflows import box, paths
+from tooling.canvas import box, paths
+from tooling.server import Server
 
 WIDTH, GAP = 384, 4
 OURS = ("NoisedReference", "LowPassFilter", "ConditioningRange", "ApplyILVR", "ILVRSampler")

@@ -43,9 +43,9 @@ from scripts.workflow_parts import (
     vae_below,
     vae_beside,
 )  # fmt: skip
-from tests.e2e.server import serving
-from tests.e2e.workflows import FOLDER, prompt
-from tests.hosts import hosts
+from tooling.canvas import FOLDER, prompt
+from tooling.hosts import hosts
+from tooling.server import serving
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.hosts import ROOT
+from tooling.hosts import ROOT
 
 SCRIPT = ROOT / "scripts" / "comfyui.sh"
 MAIN = "import sys; print('started', *sys.argv[1:])"

@@ -1,28 +1,45 @@
-"""Runs tests/nodes in every ComfyUI found, each in a process and interpreter of its own."""
+"""tests/nodes in every ComfyUI found, each in a process and interpreter of its own.
 
-import os
+Every test in there is one here, by its name: `pytest tests/test_hosts.py -k NAME`.
+"""
+
+import warnings
 
 import pytest
 
-from tests.hosts import HOW, ROOT, each_host, run_inside, why_not
+from tooling.host_tests import HostTests
+from tooling.hosts import hosts
 
 
-@pytest.fixture(**each_host())
-def host(request):
-    return request.param
+def pytest_generate_tests(metafunc):
+    """A test for each one of a host; one that says why, for a host that has none."""
+    found = [HostTests(host) for host in hosts() or [None]]
+    cases = []
+    for tests in found:
+        metafunc.config.add_cleanup(tests.end)
+        label = tests.host.name if tests.host else "none"
+        cases += [
+            pytest.param(tests, name, id=f"{label}-{name}") for name in tests.names or ["starts"]
+        ]
+        if tests.failure:  # said also where -k leaves that test out
+            warnings.warn(tests.failure.splitlines()[0], stacklevel=1)
+    metafunc.parametrize("tests, name", cases)
 
 
-@pytest.mark.skipif("ILVR_HOST" in os.environ, reason="inside a host")
-def test_nodes_in(host, tmp_path):
-    if reason := why_not(host):
-        pytest.skip(f"the nodes: {reason}")
-    if run_inside(host, "-c", "import pytest").wait():
-        pytest.skip(f"the nodes: the .venv of {host.name} has no pytest; {HOW}, pytest in it.")
-    options = ["-c", ROOT / "pyproject.toml", "-o", "pythonpath=", "-p", "no:cacheprovider"]
-    run = run_inside(
-        host, "-m", "pytest", "-q", "--tb=short", *options, ROOT / "tests" / "nodes",
-        ILVR_HOST_FILES=str(tmp_path),
-    )  # fmt: skip
-    output, _ = run.communicate()
-    print(output.splitlines()[-1] if output else "")
-    assert run.returncode == 0, f"in {host.name}:\n{output[-8000:]}"
+def test_nodes(tests, name, request):
+    if tests.skipped:
+        pytest.skip(f"the nodes: {tests.skipped}")
+    if not tests.names:
+        pytest.fail(tests.failure, pytrace=False)
+    outcome, why = tests.result(name, chosen(tests, request))
+    if outcome == "skipped":
+        pytest.skip(why)
+    if outcome == "failed":
+        pytest.fail(why, pytrace=False)
+
+
+def chosen(tests, request):
+    """The names of this host's tests that are in this run."""
+    here = [item for item in request.session.items if item.parent is request.node.parent]
+    given = [item.callspec.params for item in here]
+    return [of["name"] for of in given if of["tests"] is tests]

@@ -1,5 +1,9 @@
-"""Training pictures as one (count, size, size, 3) uint8 array: our renders, or a folder's."""
+"""Training pictures as (count, size, size, 3) uint8 arrays: our renders, or a folder's.
 
+`python -m training.data FOLDER --count 8192` draws the scenes that the latent model trains on.
+"""
+
+import argparse
 import os
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -11,6 +15,9 @@ from tqdm import tqdm
 
 from ilvr.image import fit, open_image, picture_files
 from training.render import render
+from training.scenery import scene
+
+SHARD = 64  # scenes in a file
 
 
 def renders(path: Path, count: int, size: int) -> np.ndarray:
@@ -28,6 +35,34 @@ def renders(path: Path, count: int, size: int) -> np.ndarray:
     pictures.flush()
     os.replace(part, path)
     return np.load(path, mmap_mode="r")
+
+
+def draw_scenes(folder: Path, count: int, workers: int | None, first: int = 0):
+    """Scenes of seeds from `first` on, in files of SHARD; those already there are not drawn."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(workers) as pool:
+        shards = range(first, first + count, SHARD)
+        for _ in tqdm(pool.map(partial(draw_shard, folder), shards), "Files", len(shards)):
+            pass
+
+
+def draw_shard(folder: Path, first: int):
+    path, part = folder / f"{first:08d}.npy", folder / f"{first:08d}.part"
+    if path.exists():
+        return
+    with open(part, "wb") as file:
+        np.save(file, np.stack([scene(seed) for seed in range(first, first + SHARD)]))
+    os.replace(part, path)
+
+
+def scenes(folder: Path) -> list[np.ndarray]:
+    """The files that `draw_scenes` has finished, mapped. Raises ValueError if there is none."""
+    files = sorted(folder.glob("*.npy"))
+    if not files:
+        raise ValueError(
+            f"{folder} has no scenes yet: python -m training.data {folder} draws them."
+        )
+    return [np.load(file, mmap_mode="r") for file in files]
 
 
 def folder(path: Path, size: int) -> np.ndarray:
@@ -57,3 +92,33 @@ def batch(pictures: np.ndarray, count: int, rng: np.random.Generator) -> torch.T
     flip = rng.random(count) < 0.5
     chosen = np.where(flip[:, None, None, None], chosen[:, :, ::-1], chosen)
     return torch.from_numpy(chosen).permute(0, 3, 1, 2).float().contiguous() / 127.5 - 1
+
+
+def crops(
+    shards: list[np.ndarray], count: int, size: int, rng: np.random.Generator
+) -> torch.Tensor:
+    """(count, 3, size, size) in [-1, 1]: squares cut from random scenes, half of them flipped."""
+
+    def one():
+        shard = shards[rng.integers(len(shards))]
+        picture = shard[rng.integers(len(shard))]
+        y, x = rng.integers(0, picture.shape[0] - size + 1, 2)
+        square = picture[y : y + size, x : x + size]
+        return square[:, ::-1] if rng.random() < 0.5 else square
+
+    chosen = np.stack([one() for _ in range(count)])
+    return torch.from_numpy(chosen).permute(0, 3, 1, 2).float().contiguous() / 127.5 - 1
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Draws scenes for training.latent.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--count", type=int, default=8192)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first")
+    parser.add_argument("--workers", type=int, help="processes; default: one a core")
+    args = parser.parse_args()
+    draw_scenes(args.folder, args.count, args.workers, args.first)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,7 @@
 """A reference between the VAE that encoded it and the run that follows it."""
 
+import functools
+import logging
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...ilvr import NoisedReference
+
+TILES = "In tiles, faces or crops leave reference unconnected: each then follows what it was."
 
 
 @dataclass(frozen=True)
@@ -72,13 +76,22 @@ def _match_size(samples, x, compression):
     (h, w), (height, width) = samples.shape[-2:], x.shape[-2:]
     if (h, w) == (height, width):
         return samples
+    sizes = [f"{b * compression:g} x {a * compression:g}" for a, b in ((h, w), (height, width))]
     if abs(w * height / h - width) > 1 and abs(h * width / w - height) > 1:
-        sizes = [f"{b * compression:g} x {a * compression:g}" for a, b in ((h, w), (height, width))]
         raise ValueError(
             f"The reference is {sizes[0]} pixels and the image {sizes[1]}; crop the reference to "
-            f"the image's shape."
+            f"the image's shape. {TILES}"
         )
+    _say_once(
+        f"ILVR: the reference is {sizes[0]} pixels and the image {sizes[1]}: all of it is followed "
+        f"in every image, made as large. {TILES}"
+    )
     return _resampled(samples, (height, width), mode="bicubic", antialias=True)
+
+
+@functools.cache
+def _say_once(text):
+    logging.warning(text)
 
 
 def _match_mask(mask, samples):

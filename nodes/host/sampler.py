@@ -15,7 +15,8 @@ from comfy.patcher_extension import WrappersMP
 from comfy.samplers import KSAMPLER
 from torch import Tensor
 
-from ...ilvr import ConditioningRange, ItemNoise, LowPassFilter, Refinement
+from ...ilvr import ConditioningRange, ItemNoise, LowPassFilter, NoisedReference, Refinement
+from .latents import pixels_a_cell, sampled_reference
 from .reference import EncodedReference
 
 # Functions that work on a copy of the state, restart from an older one, or leave the schedule.
@@ -35,31 +36,40 @@ FULL_NOISE = 1 - 1e-5  # of sigma_max: from here on the host takes a state for p
 
 @dataclass(frozen=True)
 class Guide:
-    """One reference and how it is followed: the settings of an ILVR node."""
+    """One reference and how it is followed: the settings of an ILVR node.
 
-    reference: EncodedReference
+    reference: None follows the latent that is sampled, in each run its own.
+    """
+
+    reference: EncodedReference | None
     low_pass: LowPassFilter
     range: ConditioningRange
     guide: str = "state"
     strength: float = 1.0
 
     def __post_init__(self):
-        self._refinement(self.reference, self.range)
-        self._refuse_the_reference_itself()
+        self._refinement(None, 1, self.range)  # says what can't be followed before a run begins
+        if self.reference is not None:
+            self._refuse_the_reference_itself(self.reference.compression, self.reference.mask)
 
-    def refinement(self, model, x: Tensor) -> Refinement:
-        """The core's refinement for states like x of the host's `model`."""
-        sigmas = SigmaRange(self.range, model.model_sampling)
-        return self._refinement(self.reference.fitted(model, x), sigmas)
+    def refinement(self, run: "GuidedRun", x: Tensor) -> Refinement:
+        """The core's refinement for states like x, the first of a run."""
+        sigmas = SigmaRange(self.range, run.model_sampling)
+        if self.reference is not None:
+            reference = self.reference.fitted(run.base_model, x)
+            return self._refinement(reference, self.reference.compression, sigmas)
+        cell = pixels_a_cell(run.base_model.latent_format)
+        self._refuse_the_reference_itself(cell)
+        return self._refinement(run.sampled_reference(x), cell, sigmas)
 
-    def _refinement(self, reference, range):
-        factor = max(1.0, self.low_pass.factor / self.reference.compression)
+    def _refinement(self, reference, cell, range):
+        factor = max(1.0, self.low_pass.factor / cell)
         low_pass = LowPassFilter(factor, self.low_pass.kernel, self.low_pass.exact)
         return Refinement(reference, low_pass, range, self.guide, self.strength)
 
-    def _refuse_the_reference_itself(self):
-        cell, factor = self.reference.compression, self.low_pass.factor
-        free = self.reference.mask is not None or self.range.end > 0 or self.strength < 1
+    def _refuse_the_reference_itself(self, cell, mask=None):
+        factor = self.low_pass.factor
+        free = mask is not None or self.range.end > 0 or self.strength < 1
         if factor > cell or free:
             return
         if cell > 1:
@@ -153,15 +163,15 @@ class GuidedRun:
 
     def __init__(self, guides, model, x, sigmas, extra_args):
         self._model = model
-        self._base_model = model.inner_model.inner_model
-        self._model_sampling = self._base_model.model_sampling
+        self.base_model = model.inner_model.inner_model
+        self.model_sampling = self.base_model.model_sampling
         self._schedule = sigmas.tolist()
         self._noise_mask = extra_args.get("denoise_mask")
         self._check(x)
         self._noise = ItemNoise(range(seed := extra_args.get("seed") or 0, seed + len(x)))
-        self._refinements = [guide.refinement(self._base_model, x) for guide in guides]
+        self._refinements = [guide.refinement(self, x) for guide in guides]
         self._refined = [0] * len(guides)
-        full = self._schedule[0] >= float(self._model_sampling.sigma_max) * FULL_NOISE
+        full = self._schedule[0] >= float(self.model_sampling.sigma_max) * FULL_NOISE
         self._pure_noise = self._schedule[0] if full else None
 
     def __getattr__(self, name):
@@ -176,6 +186,13 @@ class GuidedRun:
         x0 = self._model(x, sigma, **kwargs)
         entered = next((s for s in self._schedule if s < level - tolerance), 0.0)
         return self._refine_prediction(x0, 1000 * entered, kwargs.get("denoise_mask"))
+
+    def sampled_reference(self, x: Tensor) -> NoisedReference:
+        """The latent that this run samples, as the reference of its states, of which x is the
+        first."""
+        latent = getattr(self._model, "latent_image", None)
+        silent = x if latent is None else self._level(self._schedule[0]).noised(latent, 0 * latent)
+        return sampled_reference(latent, x, silent)
 
     def finish(self, x: Tensor) -> Tensor:
         """What the sampler returned, refined by the clean reference where it is finished."""
@@ -213,7 +230,7 @@ class GuidedRun:
         return x0
 
     def _level(self, sigma):
-        return SigmaLevel(sigma, self._model_sampling)
+        return SigmaLevel(sigma, self.model_sampling)
 
     def _check(self, x):
         if x.ndim not in (4, 5):

@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
 import ilvr
-from benchmarks.frechet import energy, laplacian
-from training.render import HELD_OUT, render
+from tooling.frechet import energy, laplacian
+from tooling.pictures import pictures
 
 REFERENCES = Path(__file__).parents[2] / "ilvr" / "assets" / "references"
 
@@ -18,14 +16,9 @@ def grain(images):
     return energy(laplacian(images.mean(1, keepdim=True), 1)[0]).mean().item()
 
 
-def renders(count):
-    pictures = np.stack([render(HELD_OUT + 500 + i) for i in range(count)])
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2) / 127.5 - 1
-
-
 @pytest.mark.parametrize("factor", [4, 8, 16])
 def test_new_detail_under_the_same_layout_without_leftover_noise(factor):
-    y, model = renders(8), ilvr.load()
+    y, model = pictures(500, 8), ilvr.load()
     low_pass = ilvr.LowPassFilter(factor)
     refinement = ilvr.Refinement(ilvr.NoisedReference(y), low_pass)
     images = ilvr.sample(model, range(8), refinement)

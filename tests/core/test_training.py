@@ -7,9 +7,12 @@ import torch
 from PIL import Image
 
 from ilvr import load, sample
+from ilvr.autoencoder import Autoencoder
 from ilvr.schedule import NoiseSchedule
+from training.latent import Balance, normalise
 from training.loss import Posterior, bound, varied
 from training.render import HELD_OUT, render
+from training.scenery import scene
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,3 +73,38 @@ def test_noise_varies_where_it_is_loud_alone():
     amplitude = (out[1] / eps[1]).mean()
     assert torch.allclose(out[1], amplitude * eps[1]) and amplitude != 1
     assert (out[2] - eps[2]).abs().min() > 0
+
+
+def test_scenes_are_repeatable_and_differ():
+    pictures = [scene(HELD_OUT + i, 128) for i in range(4)]
+    assert np.array_equal(pictures[0], scene(HELD_OUT, 128))
+    for i, picture in enumerate(pictures):
+        assert (picture.shape, picture.dtype) == ((128, 128, 3), np.uint8)
+        others = [np.abs(picture.astype(int) - other).mean() for other in pictures[:i]]
+        assert all(difference > 10 for difference in others)
+
+
+def test_normalised_latents_have_mean_0_and_variance_1_and_decode_as_before():
+    torch.manual_seed(0)
+    autoencoder = Autoencoder().requires_grad_(False)
+    autoencoder.taesd_encoder[-1].weight *= 10
+    autoencoder.taesd_encoder[-1].bias.copy_(torch.tensor([0.3, -0.2, 0.1, 0.0]))
+    autoencoder.taesd_decoder[0] = torch.nn.Identity()  # the clamp, which does not scale
+    pictures = torch.rand(4, 3, 64, 64) * 2 - 1
+    latents = autoencoder.encode(pictures)
+    first = autoencoder.taesd_decoder[:2]
+    before = first(latents)[..., 1:-1, 1:-1]
+
+    normalise(autoencoder, latents)
+
+    normalised = autoencoder.encode(pictures)
+    torch.testing.assert_close(normalised.mean((0, 2, 3)), torch.zeros(4), atol=1e-4, rtol=0)
+    torch.testing.assert_close(normalised.std((0, 2, 3)), torch.ones(4), atol=1e-4, rtol=0)
+    torch.testing.assert_close(first(normalised)[..., 1:-1, 1:-1], before, atol=1e-4, rtol=1e-4)
+
+
+def test_a_level_of_twice_the_error_counts_no_more():
+    balance, t = Balance("cpu"), torch.tensor([0, 999])
+    for _ in range(500):
+        weighted = balance.weighted(t, torch.tensor([0.2, 0.4]))
+    torch.testing.assert_close(weighted, torch.ones(2), atol=1e-3, rtol=0)

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.e2e import models
-from tests.e2e.server import serving
-from tests.hosts import each_host, why_not
+from tooling.hosts import each_host, why_not
+from tooling.server import serving
 
 
 @pytest.fixture(scope="session", **each_host())

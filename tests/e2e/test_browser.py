@@ -14,8 +14,8 @@ import pytest
 import torch
 from playwright.sync_api import sync_playwright
 
-from tests.e2e.server import ANSWER, picture
-from tests.hosts import ROOT
+from tooling.hosts import ROOT
+from tooling.server import ANSWER, picture
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SCREEN, WALL = {"width": 1600, "height": 1000}, {"width": 3000, "height": 1500}

@@ -7,10 +7,10 @@ import shutil
 import pytest
 
 from tests.e2e import graphs
-from tests.e2e.server import PACK, picture, serving
-from tests.e2e.workflows import FOLDER
-from tests.hosts import ROOT
 from tests.test_published import published
+from tooling.canvas import FOLDER
+from tooling.hosts import ROOT
+from tooling.server import PACK, picture, serving
 
 NODES = sorted(json.loads((ROOT / "node_list.json").read_text()))
 DOCS = f"/extensions/{PACK}/docs"

@@ -13,8 +13,8 @@ from ilvr import LowPassFilter
 from tests.e2e import graphs
 from tests.e2e.graphs import STEPS, anew, node, with_input
 from tests.e2e.models import LATENT_VAE, SMALL
-from tests.e2e.server import PACK, Refused, picture, serving
-from tests.hosts import ROOT
+from tooling.hosts import ROOT
+from tooling.server import PACK, Refused, picture, serving
 
 SCHEMA = ROOT / "tests" / "nodes" / "schema.json"
 ALLOWED_GROWTH = 50  # MB

@@ -13,9 +13,9 @@ from ilvr import LowPassFilter
 from scripts.workflows import drawn
 from tests.e2e import models, workflows
 from tests.e2e.graphs import node
-from tests.e2e.server import PACK, Refused, picture, serving
-from tests.e2e.workflows import FOLDER, box, load, paths, prompt
-from tests.hosts import ROOT
+from tooling.canvas import FOLDER, box, load, nodes, paths, prompt
+from tooling.hosts import ROOT
+from tooling.server import PACK, Refused, picture, serving
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 BUNDLED = [
@@ -105,7 +105,7 @@ def test_it_is_laid_out_from_left_to_right(name):
 @each
 def test_every_node_is_in_one_group_with_a_title(name):
     workflow = load(name)
-    for saved in workflows.nodes(workflow):
+    for saved in nodes(workflow):
         around = [g for g in workflow["groups"] if workflows.inside(saved, g)]
         assert len(around) == 1 and around[0]["title"].strip(), saved["type"]
     bounds = [(x, y, x + w, y + h) for x, y, w, h in (g["bounding"] for g in workflow["groups"])]
@@ -118,7 +118,7 @@ def test_its_note_has_a_title_and_at_most_three_lines(name):
     (text,) = note["widgets_values"]
     lines = text.split("\n")
     assert note["title"] and len(lines) <= 3 and max(map(len, lines)) <= 90
-    assert box(note)[3] <= min(box(saved)[1] for saved in workflows.nodes(load(name)))
+    assert box(note)[3] <= min(box(saved)[1] for saved in nodes(load(name)))
 
 
 @each

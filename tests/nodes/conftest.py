@@ -2,15 +2,14 @@
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
 sys.path.append(str(Path(__file__).parents[2]))
-from benchmarks.in_host import start
+from tooling.in_host import start
 
-start(Path(os.environ.get("ILVR_HOST_FILES") or tempfile.mkdtemp()))
+start(Path(os.environ["ILVR_HOST_FILES"]))
 
 import torch  # noqa: E402
 

@@ -141,7 +141,7 @@ def low_pass(factor=4.0, kernel="cubic", exact=True):
 def ilvr(sampler="euler", ref=None, phi=None, **options):
     if isinstance(sampler, str):
         sampler = comfy.samplers.sampler_object(sampler)
-    return node("ILVRSampler", sampler, ref or reference(), phi or low_pass(), **options)[0]
+    return node("ILVRSampler", sampler, phi or low_pass(), ref or reference(), **options)[0]
 
 
 def sigmas(model, steps=8, scheduler="normal"):

@@ -206,7 +206,7 @@ def test_a_range_leaves_the_other_states_alone(scene, name):
 def test_apply_ilvr_gives_the_same_states_and_latents(scene):
     factor = scene.architecture.factors[0]
     wanted = scene.guided("dpmpp_2m", factor)
-    model = node("ApplyILVR", scene.model, scene.reference, low_pass(factor))[0]
+    model = node("ApplyILVR", scene.model, low_pass(factor), scene.reference)[0]
     got = scene.sample(scene.watched("dpmpp_2m"), model)
     assert torch.equal(got, wanted)
     check_states(scene, factor)

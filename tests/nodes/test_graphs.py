@@ -1,5 +1,6 @@
 """Whole graphs through the host's own executor, on the bundled model."""
 
+import pytest
 import torch
 
 from nodes import NODE_CLASS_MAPPINGS
@@ -178,3 +179,50 @@ def test_inputs_and_cached_outputs_are_left_as_they_were():
     first = result(graph)["samples"]
     assert all(map(torch.equal, before, (image, latent["samples"], reference.samples)))
     assert torch.equal(first, result(graph)["samples"])
+
+
+def matching(name="render-lake", **more):
+    return {
+        "1": node("ExampleReference", name="render-meadow"),
+        "2": node("ExampleReference", name=name),
+        "3": node("LowPassFilter", factor=8, kernel="cubic", exact=True),
+        "4": node(
+            "MatchLowFrequencies", image=["1", 0], reference=["2", 0], low_pass=["3", 0], **more
+        ),
+    }
+
+
+def saved(image):
+    """As SaveImage writes it."""
+    return torch.from_numpy((255.0 * image.numpy()).clip(0, 255).astype("uint8")).movedim(-1, 1)
+
+
+def test_match_low_frequencies_is_exact_in_a_saved_picture():
+    graph, phi = matching(), core.LowPassFilter(8)
+    matched, reference = (saved(result(graph, (key, 0))) / 255 for key in "42")
+    assert (phi.down(matched) - phi.down(reference)).square().mean().log10() * -10 > 55
+    assert not torch.equal(matched, reference)
+
+
+def test_match_low_frequencies_takes_sizes_batches_masks_and_alpha():
+    phi = core.LowPassFilter(8)
+    match = NODE_CLASS_MAPPINGS["MatchLowFrequencies"].EXECUTE_NORMALIZED
+    frames = torch.rand(3, 64, 64, 4) * 0.2 + 0.4
+    references = torch.rand(2, 128, 128, 3) * 0.2 + 0.4
+    mask = torch.zeros(1, 32, 32)
+    mask[..., 16:] = 1
+    matched = match(image=frames, reference=references, low_pass=phi, mask=mask)[0]
+    assert matched.shape == frames.shape and torch.equal(matched[..., 3:], frames[..., 3:])
+    assert (matched - frames)[:, :, :32].abs().max() <= 0.5 / 255 + 1e-6
+    alone = match(image=frames[2:], reference=references[:1], low_pass=phi, mask=mask)[0]
+    assert torch.equal(matched[2:], alone)
+
+
+def test_match_low_frequencies_refuses_another_shape():
+    match = NODE_CLASS_MAPPINGS["MatchLowFrequencies"].EXECUTE_NORMALIZED
+    with pytest.raises(ValueError, match="80 x 64 pixels and the image 64 x 64; crop"):
+        match(
+            image=torch.rand(1, 64, 64, 3),
+            reference=torch.rand(1, 64, 80, 3),
+            low_pass=core.LowPassFilter(8),
+        )

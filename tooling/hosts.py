@@ -1,4 +1,5 @@
-"""The ComfyUIs of this machine: where they are, and how to run something in one."""
+"""The ComfyUIs of this machine, and other people's packs for them: where they are, and how to run
+something in a host."""
 
 import os
 import subprocess
@@ -6,13 +7,31 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 HOW = "`make comfyui` gets one; or set COMFYUI_PATH to a ComfyUI with a .venv"
+HOW_PACKS = "clone it into ~/comfy-packs, or name its folder in COMFYUI_PACKS"
 
 
 def hosts() -> list[Path]:
     """Those in $COMFYUI_PATH, else every ComfyUI under ~/comfy."""
-    if named := os.environ.get("COMFYUI_PATH"):
-        return [Path(path).resolve() for path in named.split(os.pathsep) if path]
-    return sorted(path.parent for path in Path.home().glob("comfy/*/main.py"))
+    return _named("COMFYUI_PATH") or sorted(
+        path.parent for path in Path.home().glob("comfy/*/main.py")
+    )
+
+
+def packs() -> list[Path]:
+    """Those of other people in $COMFYUI_PACKS, else every folder under ~/comfy-packs."""
+    return _named("COMFYUI_PACKS") or sorted(
+        path for path in Path.home().glob("comfy-packs/*") if path.is_dir()
+    )
+
+
+def _named(variable):
+    paths = os.environ.get(variable, "").split(os.pathsep)
+    return [Path(path).resolve() for path in paths if path]
+
+
+def pack(name: str) -> Path | None:
+    """The pack whose folder has this name, in whatever case."""
+    return next((path for path in packs() if path.name.lower() == name.lower()), None)
 
 
 def interpreter(host: Path) -> Path | None:
@@ -37,17 +56,31 @@ def why_not(host: Path | None) -> str | None:
     return None
 
 
+def why_no_pack(name: str) -> str | None:
+    """Why nothing can be run with this pack."""
+    path = pack(name)
+    if path is None:
+        return f"the pack {name} was not found; {HOW_PACKS}."
+    return None if path.is_dir() else f"there is no pack in {path}; {HOW_PACKS}."
+
+
 def run_inside(
-    host: Path, *arguments, output=subprocess.PIPE, **environment: str
+    host: Path,
+    *arguments,
+    input=None,
+    output=subprocess.PIPE,
+    errors=subprocess.STDOUT,
+    **environment: str,
 ) -> subprocess.Popen:
     """The host's Python with these arguments, in its folder and with nothing of ours on sys.path:
     our nodes/ would hide its nodes.py. Output of both kinds is in the result's stdout, or in the
-    file `output`."""
+    files `output` and `errors`."""
     return subprocess.Popen(
         [str(part) for part in (interpreter(host), *arguments)],
         cwd=host,
         env={**os.environ, "ILVR_HOST": str(host), **environment},
+        stdin=input,
         stdout=output,
-        stderr=subprocess.STDOUT,
+        stderr=errors,
         text=True,
     )

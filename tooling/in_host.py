@@ -2,26 +2,30 @@
 
 import asyncio
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
 
-PACK = Path(__file__).parents[1]
+from tooling.hosts import ROOT, hosts, run_inside
 
 
 def run(function, *arguments):
     """Calls one of our functions in the newest ComfyUI found, and passes on what it prints."""
-    from tests.hosts import hosts, run_inside  # in the host, its own tests/ hides ours
-
     if not hosts():
         raise SystemExit("No ComfyUI was found: `make comfyui` gets one.")
-    module, name = function.__module__, function.__name__
-    module = function.__globals__["__spec__"].name if module == "__main__" else module
-    code = f"import sys; sys.path.append({str(PACK)!r}); import {module} as m; m.{name}{arguments}"
-    process = run_inside(hosts()[-1], "-c", code)
+    process = call(hosts()[-1], function, *arguments)
     for line in process.stdout:
         print(line, end="", flush=True)
     sys.exit(process.wait())
+
+
+def call(host: Path, function, *arguments, **how) -> subprocess.Popen:
+    """One of our functions in a process of the host; how: as for run_inside."""
+    module, name = function.__module__, function.__name__
+    module = function.__globals__["__spec__"].name if module == "__main__" else module
+    code = f"import sys; sys.path.append({str(ROOT)!r}); import {module} as m; m.{name}{arguments}"
+    return run_inside(host, "-c", code, **how)
 
 
 def start(files: Path) -> float:
@@ -45,5 +49,5 @@ async def _load():
 
     await nodes.init_builtin_extra_nodes()
     begin = time.perf_counter()
-    await nodes.load_custom_node(str(PACK), module_parent="custom_nodes")
+    await nodes.load_custom_node(str(ROOT), module_parent="custom_nodes")
     return time.perf_counter() - begin

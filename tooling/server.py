@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
@@ -20,7 +21,7 @@ import websocket
 from PIL import Image
 from torch import Tensor
 
-from tests.hosts import ROOT, run_inside
+from tooling.hosts import ROOT, run_inside
 
 PACK = "ilvr"  # the name of the pack's folder among the host's custom nodes
 FLAGS = [
@@ -32,12 +33,16 @@ FOLDERS = ("custom_nodes", "input", "output", "temp", "models/adm", "models/vae"
 
 
 @contextlib.contextmanager
-def serving(host: Path, files: Path, pack: bool = True):
-    """A Server of this host with its models, input and output in `files`, until the block ends."""
+def serving(host: Path, files: Path, pack: bool = True, others: Iterable[Path] = ()):
+    """A Server of this host with its models, input and output in `files`, until the block ends.
+
+    It has our pack, if `pack`, and other people's, each from its folder.
+    """
     for folder in FOLDERS:
         (files / folder).mkdir(parents=True, exist_ok=True)
-    if pack:
-        (files / "custom_nodes" / PACK).symlink_to(ROOT, target_is_directory=True)
+    folders = {PACK: ROOT} if pack else {}
+    for name, folder in (folders | {path.name: path for path in others}).items():
+        (files / "custom_nodes" / name).symlink_to(folder, target_is_directory=True)
     port, log = free_port(), files / "server.log"
     options = [*FLAGS, "--port", port, "--base-directory", files]
     with log.open("w") as output:

@@ -1,0 +1,92 @@
+"""The tiny autoencoder of latent models, in the layout and under the names of TAESD (madebyollin).
+
+Eightfold in each direction: a picture (B, 3, 8H, 8W) in [-1, 1], latents (B, C, H, W). Weights of
+TAESD, TAESDXL and TAEF1 fit, with ComfyUI's prefixes or, encoder and decoder apart, with none.
+"""
+
+import torch
+from torch import Tensor, nn
+
+COMPRESSION = 8  # pixels to a latent cell, each way
+ENCODER, DECODER = "taesd_encoder.", "taesd_decoder."
+WIDTH = 64
+
+
+class Autoencoder(nn.Module):
+    """Latents are `z / vae_scale + vae_shift`, z what the network inside gives, as in ComfyUI."""
+
+    def __init__(self, channels: int = 4):
+        super().__init__()
+        self.channels = channels
+        self.taesd_encoder = encoder(channels)
+        self.taesd_decoder = decoder(channels)
+        self.vae_scale = nn.Parameter(torch.tensor(1.0))
+        self.vae_shift = nn.Parameter(torch.tensor(0.0))
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """(B, 3, 8H, 8W) in [-1, 1] -> (B, C, H, W)."""
+        return self.taesd_encoder((pictures + 1) / 2) / self.vae_scale + self.vae_shift
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, 3, 8H, 8W) in about [-1, 1]; not clamped."""
+        return self.taesd_decoder((latents - self.vae_shift) * self.vae_scale) * 2 - 1
+
+    @classmethod
+    def of(cls, state: dict[str, Tensor]) -> "Autoencoder":
+        """The autoencoder of a state dict; keys of other parts are left aside.
+
+        Raises ValueError where the keys or shapes are not TAESD's.
+        """
+        own = {name: value for name, value in state.items() if name.startswith(("taesd_", "vae_"))}
+        last = own.get(f"{ENCODER}14.weight")
+        if last is None:
+            raise ValueError(
+                f"The weights hold no {ENCODER}14.weight; an autoencoder of the TAESD layout is "
+                f"needed, encoder and decoder, under ComfyUI's names."
+            )
+        model = cls(len(last))
+        wanted = model.state_dict()
+        scalars = {name: own.get(name, wanted[name]) for name in ("vae_scale", "vae_shift")}
+        try:
+            model.load_state_dict(own | scalars)
+        except RuntimeError as error:
+            problem = " ".join(str(error).split())
+            raise ValueError(f"The autoencoder is not of the TAESD layout: {problem}.") from None
+        return model
+
+
+def encoder(channels: int) -> nn.Sequential:
+    def halved():
+        return [conv(stride=2, bias=False), Block(), Block(), Block()]
+
+    return nn.Sequential(conv(3), Block(), *halved(), *halved(), *halved(), conv(WIDTH, channels))
+
+
+def decoder(channels: int) -> nn.Sequential:
+    def doubled():
+        return [Block(), Block(), Block(), nn.Upsample(scale_factor=2), conv(bias=False)]
+
+    first = [Clamp(), conv(channels), nn.ReLU()]
+    return nn.Sequential(*first, *doubled(), *doubled(), *doubled(), Block(), conv(WIDTH, 3))
+
+
+def conv(taken: int = WIDTH, given: int = WIDTH, **rest) -> nn.Conv2d:
+    return nn.Conv2d(taken, given, 3, padding=1, **rest)
+
+
+class Block(nn.Module):
+    """Three convolutions beside the identity."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Sequential(conv(), nn.ReLU(), conv(), nn.ReLU(), conv())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.conv(x) + x).relu()
+
+
+class Clamp(nn.Module):
+    """Latents softly kept within 3."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 3 * torch.tanh(x / 3)

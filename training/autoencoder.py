@@ -1,0 +1,148 @@
+"""Trains the autoencoder of the latent model: `python -m training.autoencoder --minutes 30`.
+
+Stop it with Ctrl-C; the same command goes on from there. `--decoder-only` leaves the latents
+as they are.
+"""
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+
+from ilvr.autoencoder import Autoencoder
+from training import data
+from training.train import has_bfloat16
+
+NOISE = 0.05  # standard deviation of what is added to latents
+KEPT_WITHIN = 2.5  # latents beyond it are pulled back
+
+
+def main():
+    args = parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = Autoencoder().to(device)
+    if args.init:
+        model = Autoencoder.of({k: v.float() for k, v in load_file(args.init).items()}).to(device)
+    model.taesd_encoder.requires_grad_(not args.decoder_only)
+    model.vae_scale.requires_grad_(False)
+    model.vae_shift.requires_grad_(False)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=args.lr, weight_decay=0.0, betas=(0.9, 0.99))
+    progress = {"seen": 0, "seconds": 0.0, "steps": 0}
+    state = args.out / "autoencoder-state.pt"
+    if state.exists():
+        left = torch.load(state, map_location=device)
+        model.load_state_dict(left["model"])
+        optimiser.load_state_dict(left["optimiser"])
+        progress = left["progress"]
+        print(f"Going on after {progress['seen']} crops.", flush=True)
+    try:
+        train(model, optimiser, progress, args, device)
+    except KeyboardInterrupt:
+        print("Stopped; the same command goes on from there.")
+    save(model, optimiser, progress, args)
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--name", default="landscapes-256", help="folder in training/runs/")
+    parser.add_argument("--scenes", type=Path, default=Path("training/runs/scenes"))
+    parser.add_argument("--init", type=Path, help="weights (.safetensors) to start from")
+    parser.add_argument("--decoder-only", action="store_true", help="hold the encoder still")
+    parser.add_argument("--minutes", type=float, default=30, help="pauses not counted")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--crop", type=int, default=96, help="pixels, a multiple of 16")
+    parser.add_argument("--lr", type=float, default=5e-4, help="peak learning rate")
+    parser.add_argument("--detail", type=float, default=0.5, help="weight of the local detail")
+    parser.add_argument("--save-every", type=float, default=2, help="minutes")
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    args = parser.parse_args()
+    args.out = Path(__file__).parent / "runs" / args.name
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    return args
+
+
+def train(model, optimiser, progress, args, device):
+    rng = np.random.default_rng(progress["seen"])
+    torch.manual_seed(progress["seen"])
+    now = saved = time.time()
+    pictures, losses = data.scenes(args.scenes), []
+    while (done := progress["seconds"] / 60 / args.minutes) < 1:
+        rate = min(progress["steps"] / 50 + 0.02, 1) * (1 + np.cos(np.pi * done)) / 2
+        optimiser.param_groups[0]["lr"] = args.lr * rate
+        x = data.crops(pictures, args.batch, args.crop, rng).to(device)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bfloat16(device)):
+            loss = criterion(model, x, coarse=progress["steps"] % 3 == 0, detail=args.detail)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+        losses.append(loss.item())
+        progress["seen"] += len(x)
+        progress["steps"] += 1
+        before, now = now, time.time()
+        progress["seconds"] += now - before
+        if now - saved > 60 * args.save_every:
+            save(model, optimiser, progress, args)
+            print(f"{progress['seen']} crops: {np.mean(losses):.4f}", flush=True)
+            saved, losses, pictures = now, [], data.scenes(args.scenes)
+
+
+def criterion(model, x, coarse, detail):
+    """The loss of pictures (B, 3, H, W) in [-1, 1]; `coarse`: of their halves from halved latents.
+
+    The second keeps the low frequencies of latents those of pictures, which ILVR relies on.
+    """
+    z = model.encode(x)
+    loss = 0.02 * F.relu(z.float().abs() - KEPT_WITHIN).mean()
+    if coarse:
+        x, z = F.avg_pool2d(x, 2), F.avg_pool2d(z, 2)
+    decoded = model.decode(z + NOISE * torch.randn_like(z)).float()
+    return loss + fidelity(decoded, x) + (0 if coarse else detail * local_detail(decoded, x))
+
+
+def fidelity(decoded, x):
+    """Absolute and squared error, and the absolute error of both gradients."""
+    error = decoded - x
+    loss = error.abs().mean() + 2 * error.square().mean()
+    return loss + error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
+
+
+def local_detail(decoded, x):
+    """How far sqrt(local energy) is apart, in 8x8 windows of three Laplacian levels.
+
+    Squared errors alone are least where detail that cannot be told is left out; this asks for as
+    much of it as there was, wherever it lies.
+    """
+    loss = 0
+    for _ in range(3):
+        low = [F.avg_pool2d(picture, 2) for picture in (decoded, x)]
+        energies = [
+            F.avg_pool2d((picture - F.interpolate(half, scale_factor=2)).square(), 8, 4)
+            for picture, half in zip((decoded, x), low, strict=True)
+        ]
+        loss = loss + ((energies[0] + 1e-5).sqrt() - (energies[1] + 1e-5).sqrt()).abs().mean()
+        decoded, x = low
+    return loss
+
+
+def save(model, optimiser, progress, args):
+    """The weights in fp16 and the state to resume from, each replaced in one go."""
+    weights = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}
+    part = args.out / "autoencoder.part"
+    save_file(weights, part, metadata={"crops": str(progress["seen"])})
+    os.replace(part, args.out / "autoencoder.safetensors")
+    state = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
+    torch.save(state | {"progress": progress}, part)
+    os.replace(part, args.out / "autoencoder-state.pt")
+
+
+if __name__ == "__main__":
+    main()
