@@ -1,7 +1,6 @@
 """Pictures: files <-> tensors in [-1, 1], masks, contact sheets."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +8,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin
 from torch import Tensor
+
+from .disk import whole
 
 MAX_PIXELS = 100_000_000
 
@@ -102,12 +103,8 @@ def save_png(image: Image.Image, path: Path, parameters: dict):
     """Writes the picture, whole or not at all, with its parameters as JSON in its text."""
     info = PngImagePlugin.PngInfo()
     info.add_text("ilvr", json.dumps(parameters))
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with whole(path) as partial:
         image.save(partial, "PNG", pnginfo=info)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_parameters(path: str | Path) -> dict | None:

@@ -41,7 +41,7 @@ class UNet(nn.Module):
 
         first, *_ = widths = configuration.widths
         self.input_blocks = nn.ModuleList([Block(make.conv(configuration.in_channels, first))])
-        down, skips = _down_blocks(make, configuration)
+        down, skips = _down_blocks(make)
         self.input_blocks.extend(down)
         deepest = widths[-1]
         self.middle_block = Block(
@@ -49,7 +49,7 @@ class UNet(nn.Module):
             AttentionBlock(make, deepest),
             ResBlock(make, deepest, deepest),
         )
-        self.output_blocks = nn.ModuleList(_up_blocks(make, configuration, skips))
+        self.output_blocks = nn.ModuleList(_up_blocks(make, skips))
 
         self.out = nn.Sequential(
             make.norm(first),
@@ -117,8 +117,9 @@ class _Layers:
         return self.operations.GroupNorm(groups, channels, eps=eps, **self.layer)
 
 
-def _down_blocks(make, configuration):
+def _down_blocks(make):
     """(the input blocks after the first, from the top level down; the widths of all outputs)."""
+    configuration = make.configuration
     blocks, skips = [], [configuration.widths[0]]
     for level, width in enumerate(configuration.widths):
         for _ in range(configuration.num_res_blocks):
@@ -129,20 +130,14 @@ def _down_blocks(make, configuration):
             skips.append(width)
 
         if level < len(configuration.widths) - 1:
-            resblock = configuration.resblock_updown
-            blocks.append(
-                Block(
-                    ResBlock(make, width, width, downsample)
-                    if resblock
-                    else Downsample(make, width)
-                )
-            )
+            blocks.append(Block(_halving(make, width)))
             skips.append(width)
     return blocks, skips
 
 
-def _up_blocks(make, configuration, skips):
+def _up_blocks(make, skips):
     """The output blocks, from the deepest level up; each takes one skip, the last one first."""
+    configuration = make.configuration
     blocks, channels = [], configuration.widths[-1]
     for level, width in reversed(list(enumerate(configuration.widths))):
         for i in range(configuration.num_res_blocks + 1):
@@ -150,13 +145,22 @@ def _up_blocks(make, configuration, skips):
             if 2**level in configuration.attention_rates:
                 layers.append(AttentionBlock(make, width))
             if level and i == configuration.num_res_blocks:
-                resblock = configuration.resblock_updown
-                layers.append(
-                    ResBlock(make, width, width, upsample) if resblock else Upsample(make, width)
-                )
+                layers.append(_doubling(make, width))
             blocks.append(Block(*layers))
             channels = width
     return blocks
+
+
+def _halving(make, width):
+    if make.configuration.resblock_updown:
+        return ResBlock(make, width, width, downsample)
+    return Downsample(make, width)
+
+
+def _doubling(make, width):
+    if make.configuration.resblock_updown:
+        return ResBlock(make, width, width, upsample)
+    return Upsample(make, width)
 
 
 class Block(nn.Sequential):

@@ -10,7 +10,7 @@ from tooling.hosts import ROOT
 
 ROOMS = [  # of ilvr/, as in CONTRIBUTING.md: each may import those behind it
     "__main__", "cli", "evaluation", "adapters", "settings", "samplers", "checkpoint",
-    "diffusers_folder", "layouts", "model", "unet", "autoencoder", "guidance", "reference",
+    "model", "unet", "autoencoder", "guidance", "reference",
     "noise", "low_pass", "schedule", "image", "disk",
 ]  # fmt: skip
 MAY = {  # what each of our folders may import of the others

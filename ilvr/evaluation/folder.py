@@ -1,7 +1,6 @@
 """Results on the disk: each whole or not at all, and all of one evaluation."""
 
 import json
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import cli
+from ..disk import whole
 from ..image import save_png
 from .plan import Setting, Task, Unit
 from .work import Result
@@ -98,12 +98,5 @@ class Folder:
 def write_whole(path: Path, write) -> None:
     """Calls `write(file)`; the file is under its name once all of it is on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole(path) as partial, partial.open("wb") as file:
+        write(file)

@@ -17,9 +17,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 
 from ...ilvr import Configuration
-from ...ilvr.checkpoint import BUNDLED, read
-from ...ilvr.diffusers_folder import settings_files
-from ...ilvr.layouts import OtherKind
+from ...ilvr.checkpoint import BUNDLED, OtherKind, read, settings_files
 from ...ilvr.unet import Block, UNet
 
 FOLDER = "adm"

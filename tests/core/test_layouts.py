@@ -14,10 +14,9 @@ import torch
 from safetensors.torch import save_file
 
 from ilvr import convert, ddim, inspect, load, sample
-from ilvr.checkpoint import PUBLISHED, recognise
+from ilvr.checkpoint import PUBLISHED, OtherKind, recognise
 from ilvr.cli import main
 from ilvr.image import open_image
-from ilvr.layouts import OtherKind
 
 from .tiny import weights
 

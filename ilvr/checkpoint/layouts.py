@@ -38,7 +38,6 @@ class OtherKind(ValueError):
 
 
 State = dict[str, Tensor]
-Heads = Callable[[int], int]
 Parts = dict[str, tuple[str, ...]]  # from guided-diffusion's name of a layer to another project's
 
 
@@ -56,11 +55,8 @@ class Layout:
     usual: Mapping = field(default_factory=dict)
     parts: Parts = field(default_factory=dict)
 
-    def translate(self, state: Mapping[str, Tensor], heads: Heads | None = None) -> State:
-        """The state dict in guided-diffusion's names; what is unknown keeps its own.
-
-        heads: how many the attention over that many channels has, where that is known.
-        """
+    def translate(self, state: Mapping[str, Tensor]) -> State:
+        """The state dict in guided-diffusion's names; what is unknown keeps its own."""
         left, result = dict(state), {}
         for part in self.parts:
             for kind in ("weight", "bias"):
@@ -68,6 +64,13 @@ class Layout:
                 if all(name in left for name in names):
                     result[f"{part}.{kind}"] = _joined(part, [left.pop(name) for name in names])
         return result | left
+
+    def adapt(self, state: State, heads: Callable[[int], int]) -> State:
+        """What was translated with weights that mean the same in `UNet`.
+
+        heads: how many the attention over that many channels has.
+        """
+        return state
 
     def own(self, name: str) -> list[str]:
         """What the layout calls a parameter of guided-diffusion."""
@@ -79,15 +82,19 @@ class Rosinality(Layout):
     """Of rosinality's model, whose attention divides by the root of all channels, not of a head's,
     and whose norms have no weights where time scales and shifts."""
 
-    def translate(self, state: Mapping[str, Tensor], heads: Heads | None = None) -> State:
+    def translate(self, state: Mapping[str, Tensor]) -> State:
         result = super().translate(state)
         result.pop("time.0.inv_freq", None)
         for name in list(result):
             if name.endswith(".emb_layers.1.bias"):
                 _add_norm(result, name.removesuffix(".emb_layers.1.bias"))
-            if heads and ".qkv." in name:
-                result[name] = _with_smaller_queries(result[name], heads(len(result[name]) // 3))
         return result
+
+    def adapt(self, state: State, heads: Callable[[int], int]) -> State:
+        for name, weight in state.items():
+            if ".qkv." in name:
+                state[name] = _with_smaller_queries(weight, heads(len(weight) // 3))
+        return state
 
 
 def layout_of(state: Mapping[str, Tensor]) -> Layout:
@@ -104,10 +111,15 @@ def probes(state: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
 
 
 def other_kind(state: Mapping[str, Tensor]) -> str | None:
-    """The word of `OTHER_KINDS` for a state dict."""
+    """What a state dict is instead of a U-Net, a word of `OTHER_KINDS` or another; else None."""
     for kind, pattern in OTHER_KINDS.items():
         if any(re.search(pattern, name) for name in state):
             return kind
+    found = {probe for _, probe in probes(state)}
+    if not found:
+        return "no diffusion model of a known kind"
+    if PROBE in found and not any("output_blocks." in name for name in state):
+        return "a classifier"
     return None
 
 
