@@ -27,12 +27,14 @@ class EncodedReference:
     mask: Tensor | None = None
     seed: int | None = None
 
-    def fitted(self, model, x: Tensor) -> NoisedReference:
+    def fitted(self, model, x: Tensor, numbers: list[int]) -> NoisedReference:
         """The core's reference for states like x, in the model's own space.
 
-        Raises ValueError for other channels, another aspect or another number of frames.
+        numbers: of the batch's items, which choose their reference and its noise. Raises
+        ValueError for other channels, another aspect or another number of frames.
         """
         samples = _match_frames(self.samples.float(), x)
+        _say_what_is_left_out(samples, x, numbers)
         if samples.shape[1] != x.shape[1]:
             raise ValueError(
                 f"The reference has {samples.shape[1]} channels and the latent {x.shape[1]}; "
@@ -40,7 +42,26 @@ class EncodedReference:
             )
         samples = model.process_latent_in(_match_size(samples, x, self.compression))
         mask = None if self.mask is None else _match_mask(self.mask, samples)
-        return NoisedReference(samples.to(x.device), self.noise, mask, self.seed)
+        seeds = None if self.seed is None else item_seeds(self.seed, numbers)
+        items = (_items(part, numbers) for part in (samples.to(x.device), mask))
+        return NoisedReference(next(items), self.noise, next(items), seeds)
+
+
+def item_seeds(seed: int, numbers: list[int]) -> list[int]:
+    """A seed for each item; one below 0 is folded as the host folds it."""
+    return [seed % 2**64 + number for number in numbers]
+
+
+def _items(part, numbers):
+    return None if part is None else part[[number % len(part) for number in numbers]]
+
+
+def _say_what_is_left_out(samples, x, numbers):
+    if len(samples) > len(x) and numbers == list(range(len(x))):
+        say_once(
+            f"ILVR: {len(samples)} references and {len(x)} to sample: the others are not followed. "
+            f"Set batch_size to {len(samples)} to follow each."
+        )
 
 
 def encode(vae, image: Tensor, length: int) -> Tensor:
@@ -82,15 +103,16 @@ def _match_size(samples, x, compression):
             f"The reference is {sizes[0]} pixels and the image {sizes[1]}; crop the reference to "
             f"the image's shape. {TILES}"
         )
-    _say_once(
+    say_once(
         f"ILVR: the reference is {sizes[0]} pixels and the image {sizes[1]}: all of it is followed "
         f"in every image, made as large. {TILES}"
     )
-    return _resampled(samples, (height, width), mode="bicubic", antialias=True)
+    return resampled(samples, (height, width))
 
 
 @functools.cache
-def _say_once(text):
+def say_once(text: str):
+    """To the log, once for all runs that would say the same."""
     logging.warning(text)
 
 
@@ -101,10 +123,12 @@ def _match_mask(mask, samples):
     return F.interpolate(mask, samples.shape[2:], mode="area").clamp(0, 1).to(samples.device)
 
 
-def _resampled(x, size, **how):
+def resampled(x: Tensor, size) -> Tensor:
     """x (B, C, ..., h, w) at another size of the last two axes."""
     frames = x.movedim(1, -3)  # B ... C h w
-    small = F.interpolate(frames.reshape(-1, *frames.shape[-3:]), size, **how)
+    small = F.interpolate(
+        frames.reshape(-1, *frames.shape[-3:]), size, mode="bicubic", antialias=True
+    )
     return small.reshape(*frames.shape[:-2], *size).movedim(-3, 1)
 
 

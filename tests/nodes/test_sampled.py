@@ -58,7 +58,7 @@ def test_a_mask_of_what_is_painted_and_videos():
 
 def test_a_latent_without_a_picture_is_refused():
     model = gaussian()
-    with pytest.raises(ValueError, match="latent is empty.* connect one from NoisedReference"):
+    with pytest.raises(ValueError, match=r"latent is empty.* connect one from NoisedReference"):
         sample(applied(model), "euler", sigmas(model))
     silent = torch.zeros(1, 3, 32, 32)
     for kind in (comfy.model_base.ModelType.EPS, comfy.model_base.ModelType.FLOW):
