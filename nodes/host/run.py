@@ -21,7 +21,19 @@ class SigmaLevel:
     def within(self, range: ConditioningRange) -> bool:
         return self._at(range.start) * (1 + 1e-6) >= self.sigma >= self._at(range.end) * (1 - 1e-6)
 
-    def noised(self, clean: Tensor, eps: Tensor, pure: bool = False) -> Tensor:
+    @property
+    def pure(self) -> bool:
+        """Whether the host takes a state of this level for noise alone."""
+        return self.sigma >= float(self.model_sampling.sigma_max) * FULL_NOISE
+
+    def noised(self, clean: Tensor, eps: Tensor) -> Tensor:
+        return self._scaled(clean, eps, False)
+
+    def began(self, latent: Tensor, eps: Tensor) -> Tensor:
+        """The state with which the host begins at this level."""
+        return self._scaled(latent, eps, self.pure)
+
+    def _scaled(self, clean, eps, pure):
         sigma = torch.tensor([self.sigma], device=clean.device)
         return self.model_sampling.noise_scaling(sigma, eps, clean, pure)
 
@@ -29,6 +41,21 @@ class SigmaLevel:
         if t in (0, 1000):
             return float("inf") if t else 0.0
         return float(self.model_sampling.percent_to_sigma(1 - t / 1000))
+
+
+def numbers_in_batch(first: SigmaLevel, latent: Tensor | None, x: Tensor, seed: int) -> list[int]:
+    """The numbers of the items of x, the first state of a run on this latent, in their batch."""
+    if latent is None or latent.shape != x.shape:
+        return list(range(len(x)))
+    return item_numbers(x, seed, lambda eps, i: first.began(latent[i], eps))
+
+
+def run_seeds(model, x: Tensor, sigmas: Tensor, extra_args: dict) -> list[int]:
+    """A seed for each item of x, the first state of a sampler's run on the host's `model`."""
+    first = SigmaLevel(float(sigmas[0]), model.inner_model.inner_model.model_sampling)
+    seed = extra_args.get("seed") or 0
+    numbers = numbers_in_batch(first, getattr(model, "latent_image", None), x, seed)
+    return item_seeds(seed, numbers)
 
 
 class ModelProxy:
@@ -60,17 +87,11 @@ class GuidedRun:
         self._check()
 
         first = self._level(self._schedule[0])
-        full = first.sigma >= float(self._model_sampling.sigma_max) * FULL_NOISE
-        self._pure_noise = first.sigma if full else None
-        self._continued = False
-        seed, self.numbers = extra_args.get("seed") or 0, list(range(len(x)))
-        if self._latent is not None and self._latent.shape[1:] == x.shape[1:]:
-            latent = self._latent.expand(x.shape)
-            self._continued = torch.equal(first.noised(latent, torch.zeros_like(x), full), x)
-            if not self._continued:
-                self.numbers = item_numbers(
-                    x, seed, lambda eps, i: first.noised(latent[i], eps, full)
-                )
+        self._pure_noise = first.sigma if first.pure else None
+        silent = None if self._latent is None else first.began(self._latent, torch.zeros_like(x))
+        self._continued = silent is not None and torch.equal(silent, x)
+        seed = extra_args.get("seed") or 0
+        self.numbers = numbers_in_batch(first, self._latent, x, seed)
         self._noise = ItemNoise(item_seeds(seed, self.numbers))
 
         self._guides, self._shape = guides, None

@@ -37,20 +37,20 @@ class Guide:
     def __post_init__(self):
         self._refinement(None, self.low_pass)  # says what can't be followed before a run begins
         if self.reference is not None:
-            self._refuse_the_reference_itself(self.reference.compression, self.reference.mask)
+            self._refuse_the_reference_itself(self.reference.cell, self.reference.mask)
 
     def refinement(self, run: GuidedRun, x) -> Refinement:
         """The core's refinement for states like x (B, C, ..., h, w) of a run."""
         latent_format, numbers = run.base_model.latent_format, run.numbers
         n = folds(latent_format)
         if self.reference is None:
-            cell = pixels_a_cell(latent_format)
-            self._refuse_the_reference_itself(cell / n)
+            cell = pixels_a_cell(latent_format) / n
+            self._refuse_the_reference_itself(cell)
             reference = run.sampled_reference(x)
         else:
-            cell = self.reference.compression
+            cell = self.reference.cell
             reference = self.reference.fitted(run.base_model, x, numbers)
-        factor = max(1.0, self.low_pass.factor * n / cell)
+        factor = max(1.0, self.low_pass.factor / cell)
         low_pass = LowPassFilter(factor, self.low_pass.kernel, self.low_pass.exact)
         return self._refinement(reference, low_pass if n == 1 else Unfolded(low_pass, n))
 
