@@ -82,19 +82,31 @@ class Refinement:
         self.reference, self.low_pass, self.range = reference, low_pass, range
         self.guide, self.strength, self.released = guide, strength, released
 
+    def applies(self, level) -> bool:
+        """Whether what enters `level` is refined: the state, or the prediction of that step.
+
+        level: knows by `within(range)` whether it lies in a ConditioningRange.
+        """
+        if not self.strength or not level.within(self.range):
+            return False
+        return not self.released or level.t > self.range.end
+
     def state(self, x: Tensor, level, noise: ItemNoise, left=None) -> Tensor:
         """x (B, C, ...) that enters `level`, refined there; `left` is the level it came from."""
-        if self.guide != "state" or level.t not in self.range:
+        if self.guide != "state" or not self.applies(level):
             return x
-        if self.released:
-            if level.t <= self.range.end:
-                return x
-            level = left
-        return self._pull(x, self.reference.noised(level, x, noise))
+        return self._pull(x, self.reference.noised(left if self.released else level, x, noise))
 
-    def prediction(self, x0: Tensor, t: float) -> Tensor:
-        """The predicted image x0 (B, C, ...) of a step that enters timestep t, refined."""
-        if self.guide != "prediction" or t not in self.range or not self.strength:
+    def finished(self, x: Tensor) -> Tensor:
+        """A finished image x (B, C, ...), whoever made it, with the reference's low frequencies
+        where the range ends at 0 and the strength is 1."""
+        if self.range.end or self.strength < 1 or self.released:
+            return x
+        return self._pull(x, self.reference.clean(x))
+
+    def prediction(self, x0: Tensor, level) -> Tensor:
+        """The predicted image x0 (B, C, ...) of a step that enters `level`, refined."""
+        if self.guide != "prediction" or not self.applies(level):
             return x0
         weight = 1 - (1 - self.strength) ** (1 / LOG_SIGMA_SPAN)
         return self._pull(x0, self.reference.clean(x0), weight)

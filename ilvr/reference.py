@@ -39,7 +39,8 @@ class NoisedReference:
     image: (B, C, ...) in the model's own space ([-1, 1] pixels or latents); cycled to the batch.
     noise: "fresh" at every level, as in the paper, or "fixed" once for all levels.
     mask: (1 or B, 1 or C, ...) in [0, 1], 1 = follow the reference; cycled to the batch.
-    seed: of the reference's noise, item i taking seed + i; None takes the sampler's noise source.
+    seed: of the reference's noise, item i taking seed + i, or a list with one for each item; None
+    takes the sampler's noise source.
     Raises ValueError for an unknown noise and for a mask whose size is not the image's.
     """
 
@@ -62,13 +63,16 @@ class NoisedReference:
         return _cycle(self.image, like)
 
     def noised(self, level, like: Tensor, noise: ItemNoise) -> Tensor:
-        """y_t at `level`, which has a timestep `t` and noises by `level.noised(clean, eps)`."""
+        """y_t at `level`, which noises by `level.noised(clean, eps)`; the noise is that of its
+        `key`, and a key of 0 has none."""
         y = self.clean(like)
-        if level.t == 0:
+        if level.key == 0:
             return y
         if self.seed is not None:
-            noise = ItemNoise(range(self.seed, self.seed + len(like)))
-        return level.noised(y, noise.draw("reference", 0 if self.noise == "fixed" else level.t, y))
+            one = isinstance(self.seed, int)
+            noise = ItemNoise(range(self.seed, self.seed + len(like)) if one else self.seed)
+        key = 0 if self.noise == "fixed" else level.key
+        return level.noised(y, noise.draw("reference", key, y))
 
     def mask_for(self, like: Tensor) -> Tensor | None:
         return None if self.mask is None else _cycle(self.mask, like)

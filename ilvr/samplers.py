@@ -187,7 +187,7 @@ def _predict(x, eps, left, entered, refinement, clip):
     x0 = (x - left.noise * eps) / left.signal
     if clip:
         x0 = x0.clamp(-1, 1)
-    return refinement.prediction(x0, entered.t) if refinement else x0
+    return refinement.prediction(x0, entered) if refinement else x0
 
 
 def _refine(x, entered, left, noise, refinement):

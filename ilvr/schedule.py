@@ -24,6 +24,15 @@ class Level:
         """Noise-to-signal ratio, the variance-exploding sigma."""
         return self.noise / self.signal
 
+    @property
+    def key(self) -> float:
+        """What the noise drawn at this level is known by; 0 for the finished image alone."""
+        return self.t
+
+    def within(self, range) -> bool:
+        """Whether a ConditioningRange holds this level."""
+        return self.t in range
+
     def noised(self, clean, eps):
         """A sample of q(x_t | x_0 = clean), Eq. 3; any shape."""
         return self.signal * clean + self.noise * eps

@@ -46,7 +46,7 @@ class LowPassFilter(io.ComfyNode):
                     default=32,
                     min=1,
                     max=16384,
-                    step=1,
+                    step=0.5,
                     tooltip="How many times smaller the reference is made, in image pixels. Small "
                     "factors keep shapes and colours, large ones the colours of large areas; one "
                     "above the image's size keeps the mean colour alone.",

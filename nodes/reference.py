@@ -1,5 +1,6 @@
 """NoisedReference and ExampleReference."""
 
+import logging
 from pathlib import Path
 
 from comfy_api.latest import io
@@ -81,9 +82,14 @@ class NoisedReference(io.ComfyNode):
     @classmethod
     def execute(cls, image, vae, noise, batch_size, mask=None, seed=None, length=1):
         check_choice("noise", noise, NOISES)
-        samples = encode(vae, image[..., :3], length)
+        if mask is not None and not mask.any():
+            logging.warning(
+                "NoisedReference: the mask is black all over, so that nothing is followed; "
+                "LoadImage gives such a mask where nothing was painted: disconnect it."
+            )
+        samples, pictures = encode(vae, image[..., :3], length)
         compression = vae.spacial_compression_encode()
-        reference = EncodedReference(samples, compression, noise, mask, seed)
+        reference = EncodedReference(samples, compression, noise, mask, seed, pictures)
         return io.NodeOutput(reference, empty_latent(samples, batch_size))
 
 

@@ -1,12 +1,15 @@
 """The core's ddpm as a sampler of the host, and its respaced schedules as sigmas."""
 
+import numpy as np
 import torch
+from comfy.model_sampling import CONST
 from comfy.samplers import KSAMPLER
 from torch import Tensor
 
 from ...ilvr import ItemNoise, NoiseSchedule, ddpm
 from ...ilvr.schedule import spaced_timesteps
 from .pixel_model import VARIANCE
+from .run import run_seeds
 
 
 def respaced_sigmas(model, spacing: str) -> Tensor:
@@ -28,8 +31,7 @@ def sample_ddpm(model, x, sigmas, extra_args=None, callback=None, disable=None, 
     extra_args = extra_args or {}
     schedule = _schedule(sigmas, model.inner_model.inner_model.model_sampling)
     denoiser = _Denoiser(model, schedule, extra_args)
-    seed = extra_args.get("seed") or 0
-    noise = ItemNoise(range(seed, seed + len(x)))
+    noise = ItemNoise(run_seeds(model, x, sigmas, extra_args))
     start = x * schedule.levels[-1].signal
     for step in ddpm(denoiser, start, schedule, noise, variance=variance, clip=False):
         left = sigmas[step.index - 1]
@@ -40,13 +42,25 @@ def sample_ddpm(model, x, sigmas, extra_args=None, callback=None, disable=None, 
 
 
 def _schedule(sigmas, model_sampling):
+    if isinstance(model_sampling, CONST):
+        raise ValueError(
+            "DDPMSampler takes models whose noise is added to the picture, and this one (a flow "
+            "model such as Flux or SD3) mixes the two; use a sampler such as euler."
+        )
     if len(sigmas) < 2 or sigmas[-1] != 0 or not (sigmas[1:] < sigmas[:-1]).all():
         raise ValueError("DDPMSampler needs falling sigmas that end at 0; use RespacedScheduler.")
-    rising = sigmas[:-1].flip(0)
-    abar = (1 / (1 + rising.double() ** 2)).cpu().numpy()
+    rising = sigmas[:-1].flip(0).cpu().double().numpy()
+    abar = 1 / (1 + rising**2)
     betas = 1 - abar / [1.0, *abar[:-1]]
-    timesteps = model_sampling.timestep(rising).cpu().numpy()
-    return NoiseSchedule(betas, timesteps, len(model_sampling.sigmas))
+    table = model_sampling.sigmas.cpu().double().numpy()
+    return NoiseSchedule(betas, _timesteps(rising, table), len(table))
+
+
+def _timesteps(rising, table):
+    """Where sigmas stand in a table, each at a place of its own: between two entries if need be."""
+    places = np.interp(np.log(rising), np.log(table), np.arange(len(table)))
+    whole = places.round()
+    return np.where(abs(places - whole) < 1e-3, whole, places)
 
 
 class _Denoiser:

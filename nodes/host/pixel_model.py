@@ -1,5 +1,6 @@
 """Checkpoints of ADM models and of those of Ho et al. as ordinary models of the host."""
 
+import logging
 import os
 from pathlib import Path
 from typing import ClassVar
@@ -73,6 +74,11 @@ def load(path: str, disable_dynamic: bool = True) -> ModelPatcher:
     """
     state, recognised = _read(path)
     configuration = recognised.configuration
+    if assumed := recognised.assumed:
+        logging.warning(
+            f"{path} is of no published layout; assumed: {', '.join(assumed)}. If its pictures are "
+            f"noise, `python -m ilvr convert --set NAME=VALUE` makes a file that says what it is."
+        )
     config = PixelConfig({"configuration": configuration})
     config.set_inference_dtype(_dtype(state), None)
     model = PixelModel(config, device=memory.unet_offload_device())

@@ -19,6 +19,7 @@ class EncodedReference:
 
     samples: (B, C, h, w), or (B, C, T, h, w) of a video. compression: image pixels a latent cell.
     mask: (B, H, W) in [0, 1] at any size, 1 = follow, or None. noise, seed: as in the core.
+    pictures: (B, C, 1, h, w), the frames of a video each by itself, for models of pictures.
     """
 
     samples: Tensor
@@ -26,13 +27,24 @@ class EncodedReference:
     noise: str = "fresh"
     mask: Tensor | None = None
     seed: int | None = None
+    pictures: Tensor | None = None
 
-    def fitted(self, model, x: Tensor) -> NoisedReference:
+    @property
+    def cell(self) -> float:
+        """Image pixels along the side of a cell of the latent's true grid."""
+        folded = self.samples.shape[1] == 128 and self.compression == 16  # as Flux.2 does
+        return self.compression / (2 if folded else 1)
+
+    def fitted(self, model, x: Tensor, numbers: list[int]) -> NoisedReference:
         """The core's reference for states like x, in the model's own space.
 
-        Raises ValueError for other channels, another aspect or another number of frames.
+        numbers: of the batch's items, which choose their reference and its noise. Raises
+        ValueError for other channels, another aspect or another number of frames.
         """
-        samples = _match_frames(self.samples.float(), x)
+        one_frame = x.ndim == 4 or x.shape[2] == 1
+        samples = self.samples if self.pictures is None or not one_frame else self.pictures
+        samples, own = _match_frames(samples.float(), x, model)
+        _say_what_is_left_out(samples, x, numbers)
         if samples.shape[1] != x.shape[1]:
             raise ValueError(
                 f"The reference has {samples.shape[1]} channels and the latent {x.shape[1]}; "
@@ -40,12 +52,37 @@ class EncodedReference:
             )
         samples = model.process_latent_in(_match_size(samples, x, self.compression))
         mask = None if self.mask is None else _match_mask(self.mask, samples)
-        return NoisedReference(samples.to(x.device), self.noise, mask, self.seed)
+        if own is not None:
+            mask = (1 if mask is None else mask) * own.expand(1, -1, -1, *samples.shape[-2:])
+        seeds = None if self.seed is None else item_seeds(self.seed, numbers)
+        items = (_items(part, numbers) for part in (samples.to(x.device), mask))
+        return NoisedReference(next(items), self.noise, next(items), seeds)
 
 
-def encode(vae, image: Tensor, length: int) -> Tensor:
+def item_seeds(seed: int, numbers: list[int]) -> list[int]:
+    """A seed for each item; one below 0 is folded as the host folds it."""
+    return [seed % 2**64 + number for number in numbers]
+
+
+def _items(part, numbers):
+    return None if part is None else part[[number % len(part) for number in numbers]]
+
+
+def _say_what_is_left_out(samples, x, numbers):
+    if len(samples) > len(x) and numbers == list(range(len(x))):
+        say_once(
+            f"ILVR: {len(samples)} references and {len(x)} to sample: the others are not followed. "
+            f"Set batch_size to {len(samples)} to follow each."
+        )
+
+
+def encode(vae, image: Tensor, length: int) -> tuple[Tensor, Tensor | None]:
     """The VAE's latents of pictures (B, H, W, 3), or of B frames of a video; one picture is held
-    for `length` frames. Raises ValueError for a length that is not that of the frames."""
+    for `length` frames. Beside a video's: those of each of its frames as a picture of its own,
+    for models that paint pictures with a VAE of videos.
+
+    Raises ValueError for a length that is not that of the frames.
+    """
     video = vae.latent_dim == 3 and not vae.not_video
     if length > 1 and not video:
         raise ValueError(f"This VAE encodes pictures; set length to 1 instead of {length}.")
@@ -54,22 +91,47 @@ def encode(vae, image: Tensor, length: int) -> Tensor:
             f"The reference has {len(image)} frames and length is {length}; give as many frames, "
             f"or one picture."
         )
-    return vae.encode(image.expand(length, -1, -1, -1) if len(image) < length else image)
+    held = image.expand(length, -1, -1, -1) if len(image) < length else image
+    if not video or length > 1 or len(image) == 1:
+        return vae.encode(held), None
+    return vae.encode(held), torch.cat([vae.encode(picture[None]) for picture in image])
 
 
-def _match_frames(samples, x):
+def _match_frames(samples, x, model):
+    """samples with as many frames as x, and a mask (1, 1, T, 1, 1) where x has more of them."""
     if samples.ndim == 4 and x.ndim == 5:  # of a VAE that encodes each frame by itself
-        samples = samples.unsqueeze(2).expand(-1, -1, x.shape[2], -1, -1)
+        samples = samples.unsqueeze(2)
     if samples.ndim == 5 and x.ndim == 4 and samples.shape[2] == 1:
         samples = samples.squeeze(2)
     if samples.ndim != x.ndim:
         raise ValueError("The reference is a video and the latent a picture; give one frame.")
-    if x.ndim == 5 and samples.shape[2] != x.shape[2]:
+    if x.ndim == 4 or samples.shape[2] == x.shape[2]:
+        return samples, None
+    kind = type(model).__name__
+    if samples.shape[2] == 1 and kind != "QwenImage":
+        return samples.expand(-1, -1, x.shape[2], -1, -1), None
+    before, after = _added_frames(kind, x.shape[2] - samples.shape[2])
+    if before == after == 0:
         raise ValueError(
             f"The reference has {samples.shape[2]} latent frames and the latent {x.shape[2]}; "
-            f"set length in NoisedReference to the video's number of frames, or give as many."
+            f"set length in NoisedReference to the video's number of frames, or give as many. "
+            f"Frames or layers that another node adds (such as EmptyQwenImageLayeredLatentImage) "
+            f"can't be told from the picture's."
         )
-    return samples
+    pad = torch.nn.functional.pad
+    own = torch.ones(1, 1, samples.shape[2], 1, 1)
+    edges = (0, 0, 0, 0, before, after)
+    return pad(samples, edges), pad(own, edges)
+
+
+def _added_frames(kind, more):
+    """How many latent frames a graph has put before and behind those of the video: the pictures
+    of VACE stand before, the guides of LTXVAddGuide behind."""
+    if more > 0 and "Vace" in kind:
+        return more, 0
+    if more > 0 and kind.startswith("LTX"):
+        return 0, more
+    return 0, 0
 
 
 def _match_size(samples, x, compression):
@@ -82,15 +144,16 @@ def _match_size(samples, x, compression):
             f"The reference is {sizes[0]} pixels and the image {sizes[1]}; crop the reference to "
             f"the image's shape. {TILES}"
         )
-    _say_once(
+    say_once(
         f"ILVR: the reference is {sizes[0]} pixels and the image {sizes[1]}: all of it is followed "
         f"in every image, made as large. {TILES}"
     )
-    return _resampled(samples, (height, width), mode="bicubic", antialias=True)
+    return resampled(samples, (height, width))
 
 
 @functools.cache
-def _say_once(text):
+def say_once(text: str):
+    """To the log, once for all runs that would say the same."""
     logging.warning(text)
 
 
@@ -101,10 +164,12 @@ def _match_mask(mask, samples):
     return F.interpolate(mask, samples.shape[2:], mode="area").clamp(0, 1).to(samples.device)
 
 
-def _resampled(x, size, **how):
+def resampled(x: Tensor, size) -> Tensor:
     """x (B, C, ..., h, w) at another size of the last two axes."""
     frames = x.movedim(1, -3)  # B ... C h w
-    small = F.interpolate(frames.reshape(-1, *frames.shape[-3:]), size, **how)
+    small = F.interpolate(
+        frames.reshape(-1, *frames.shape[-3:]), size, mode="bicubic", antialias=True
+    )
     return small.reshape(*frames.shape[:-2], *size).movedim(-3, 1)
 
 

@@ -154,15 +154,15 @@ def test_inpainting_at_factor_one_gives_the_known_pixels_back():
 def test_prediction_form():
     x0, y = picture(1, 3, 8, 8), picture(1, 3, 8, 8, seed=1)
     phi, reference = LowPassFilter(2), NoisedReference(y)
-    full = Refinement(reference, phi, guide="prediction").prediction(x0, 400)
+    full = Refinement(reference, phi, guide="prediction").prediction(x0, LEVEL)
     assert torch.allclose(full, x0 + phi(y - x0), atol=1e-6)
-    half = Refinement(reference, phi, guide="prediction", strength=0.5).prediction(x0, 400)
+    half = Refinement(reference, phi, guide="prediction", strength=0.5).prediction(x0, LEVEL)
     weight = 1 - 0.5 ** (1 / 9)
     assert torch.allclose(half, x0 + weight * phi(y - x0), atol=1e-6)
     none = Refinement(reference, phi, guide="prediction", strength=0.0)
-    assert torch.equal(none.prediction(x0, 400), x0)
+    assert torch.equal(none.prediction(x0, LEVEL), x0)
     assert torch.equal(none.state(x0, LEVEL, ItemNoise([0])), x0)
-    assert torch.equal(Refinement(reference, phi).prediction(x0, 400), x0)
+    assert torch.equal(Refinement(reference, phi).prediction(x0, LEVEL), x0)
 
 
 def test_half_precision_state_keeps_its_dtype():
