@@ -1,13 +1,18 @@
 """ILVR for ComfyUI: the node pack's entry point; the method itself is in `ilvr/`."""
 
-from importlib import metadata, util
+import PIL
+
+try:
+    from comfyui_version import __version__ as HOST
+except ImportError:  # no host at all
+    HOST = None
 
 WEB_DIRECTORY = "./web"
 OLDEST_HOST, OLDEST_PILLOW = (0, 3, 64), (10, 1)
 
 
 async def comfy_entrypoint():
-    if reason := why_not(_version_of_host(), metadata.version("pillow")):
+    if reason := why_not(HOST, PIL.__version__):
         raise ImportError(reason)  # of which the host prints this line alone
     from .nodes import Extension
 
@@ -23,19 +28,16 @@ def why_not(host: str, pillow: str) -> str | None:
     return None
 
 
-def _version_of_host():
-    import comfyui_version
-
-    return comfyui_version.__version__
-
-
 def _numbers(version):
     parts = version.split("+")[0].split(".")
     return tuple(int(part) if part.isdigit() else 0 for part in parts)
 
 
-if util.find_spec("comfyui_version") and not util.find_spec("comfy_api"):  # knows no entrypoint
-    import logging
+if HOST:
+    try:
+        import comfy_api  # noqa: F401
+    except ImportError:  # a host that asks for no entry point
+        import logging
 
-    logging.error(why_not(_version_of_host(), "10.1"))
-    NODE_CLASS_MAPPINGS = {}
+        logging.error(why_not(HOST, PIL.__version__))
+        NODE_CLASS_MAPPINGS = {}
