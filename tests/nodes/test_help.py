@@ -64,7 +64,7 @@ def flat(value, path=""):
 
 
 def sentences_of_the_code():
-    files = [*PACK.glob("nodes/**/*.py"), *PACK.glob("ilvr/*.py")]
+    files = [*PACK.glob("nodes/**/*.py"), *PACK.glob("ilvr/**/*.py")]
     code = "\n".join(file.read_text("utf-8") for file in files)
     return re.sub(r'"\s*f?"', "", code)  # a sentence is split over lines
 
