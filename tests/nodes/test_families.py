@@ -34,7 +34,7 @@ NOT_WALKED = {
     "StableAudio3": "it is built from weights of its own; a latent of sound",
 }
 if not hasattr(comfy.latent_formats.LatentFormat, "spacial_downscale_ratio"):
-    NOT_WALKED |= dict.fromkeys(["Stable_Cascade_B", "Stable_Cascade_C"], "older hosts need weights")
+    NOT_WALKED |= dict.fromkeys(["Stable_Cascade_B", "Stable_Cascade_C"], "needs weights")
 LAYOUT = {"in_channels": 4, "hidden_size": 3072}  # where a family reads it from its network
 FACTOR = 168.0  # pixels: more than a cell of any
 FAMILIES = {kind.__name__: kind for kind in comfy.supported_models.models}
