@@ -220,6 +220,15 @@ def test_a_saved_workflow_is_the_same_after_a_reload_and_opened_again(tab):
     assert tab.graph() == graph
 
 
+def test_a_workflow_saved_before_its_sockets_changed_places_is_the_same_graph(tab):
+    saved = json.loads((ROOT / "tests" / "data" / "first-steps-0.1.0.json").read_text("utf-8"))
+    tab.template("first-steps")
+    graph = tab.graph()
+    tab.page.evaluate("saved => app.loadGraphData(saved)", saved)
+    tab.page.wait_for_function(OURS)
+    assert tab.graph() == graph
+
+
 def test_each_node_has_its_help(tab):
     for node in json.loads((ROOT / "node_list.json").read_text()):
         panel = tab.help(node)
