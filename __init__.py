@@ -40,4 +40,4 @@ if HOST:
         import logging
 
         logging.error(why_not(HOST, PIL.__version__))
-        NODE_CLASS_MAPPINGS = {}
+        NODE_CLASS_MAPPINGS: dict = {}

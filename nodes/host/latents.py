@@ -55,7 +55,8 @@ class Part:
     """
 
     def __init__(self, model, x: Tensor):
-        self.shape = self.cut = None
+        self.shape: tuple[int, ...] = ()
+        self.cut: slice | None = None
         if x.ndim in (4, 5):
             return
         begin = 0
@@ -87,7 +88,7 @@ def item_numbers(x: Tensor, seed: int, noised) -> list[int]:
     again alone is what it was (`batch_index`). noised(eps, i): item i of the state with this noise.
     Items of another noise have their place as their number.
     """
-    numbers = [None] * len(x)
+    numbers: list[int | None] = [None] * len(x)
     draws = torch.Generator().manual_seed(seed)
     for n in range(max(len(x), min(NUMBERS, DRAWN // max(x[0].numel(), 1)))):
         eps = torch.randn(x.shape[1:], generator=draws).to(x.device)
