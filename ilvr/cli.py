@@ -2,7 +2,6 @@
 
 import argparse
 import itertools
-import json
 import os
 import sys
 from pathlib import Path
@@ -11,7 +10,8 @@ import torch
 from tqdm import tqdm
 
 from . import checkpoint, samplers
-from .guidance import ConditioningRange, Refinement
+from .disk import writable_folder
+from .guidance import GUIDES, ConditioningRange
 from .image import (
     contact_sheet,
     fit,
@@ -22,10 +22,10 @@ from .image import (
     to_images,
     to_tensor,
 )
-from .low_pass import KERNELS, LowPassFilter
-from .reference import NoisedReference
+from .low_pass import KERNELS
+from .reference import NOISES
+from .settings import DTYPES, Settings, overrides
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 SHEET_COLUMNS = 8  # results of one reference beside each other
 
 
@@ -47,17 +47,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _sample(options):
     """Every reference with every seed, then one sheet of all."""
-    low_pass = LowPassFilter(options.factor, options.kernel, options.exact)
-    span = ConditioningRange(*options.range)
-    seeds = _seeds(options)
+    settings, seeds = Settings.of(options), _seeds(options)
+    low_pass, span = settings.low_pass(options.factor), ConditioningRange(*options.range)
     jobs = [(path, seed) for path in options.references for seed in seeds]
-    run = _Run(options, options.references)
+    run = _Run(settings, options.references)
     run.expect(len(jobs))
     results = {}
     for (path, seed), image in run.images(jobs, low_pass, span):
         name = f"{path.stem}-N{options.factor:g}-{seed}.png"
         of = {"reference": str(path), "seed": seed}
-        run.save(image, name, of | parameters(options, low_pass, span))
+        run.save(image, name, of | settings.parameters(low_pass, span))
         results[path, seed] = image
     groups = [seeds[i : i + SHEET_COLUMNS] for i in range(0, len(seeds), SHEET_COLUMNS)]
     rows, labels = [], []
@@ -65,18 +64,18 @@ def _sample(options):
         rows.append([run.pictures[path], *(results[path, seed] for seed in group)])
         labels.append(path.stem if len(groups) == 1 else f"{path.stem}, seeds from {group[0]}")
     columns = ["reference", *(f"seed {seed}" for seed in seeds)] if len(groups) == 1 else []
-    title = _title(options, f"N = {options.factor:g}, range {span}")
+    title = run.title(f"N = {options.factor:g}, range {span}")
     of = {"references": [str(path) for path in options.references], "seeds": seeds}
     sheet = contact_sheet(rows, columns, labels, title)
-    run.save(sheet, "sheet.png", of | parameters(options, low_pass, span))
+    run.save(sheet, "sheet.png", of | settings.parameters(low_pass, span))
 
 
 def _sweep(options):
     """One reference with every factor and range: Fig. 4 and Fig. 5 of the paper."""
-    path, seeds = options.reference, _seeds(options)
+    settings, path, seeds = Settings.of(options), options.reference, _seeds(options)
     spans = [ConditioningRange.parse(text) for text in options.ranges]
-    filters = [LowPassFilter(factor, options.kernel, options.exact) for factor in options.factors]
-    run = _Run(options, [path])
+    filters = [settings.low_pass(factor) for factor in options.factors]
+    run = _Run(settings, [path])
     run.expect(len(seeds), times=len(spans) * len(filters))
     rows, labels = [], []
     for span in spans:
@@ -87,9 +86,9 @@ def _sweep(options):
         rows += [[run.pictures[path], *images] for images in zip(*columns)]
         labels += [f"{span}, seed {seed}" for seed in seeds]
     names = ["reference", *(f"N = {low_pass.factor:g}" for low_pass in filters)]
-    sheet = contact_sheet(rows, names, labels, _title(options, f"{path.stem}: factors and ranges"))
+    sheet = contact_sheet(rows, names, labels, run.title(f"{path.stem}: factors and ranges"))
     of = {"reference": str(path), "seeds": seeds}
-    of |= parameters(options, filters[0], spans[0])
+    of |= settings.parameters(filters[0], spans[0])
     of |= {"factor": options.factors, "range": [[span.start, span.end] for span in spans]}
     run.save(sheet, f"sweep-{path.stem}.png", of)
 
@@ -97,21 +96,22 @@ def _sweep(options):
 def _evaluate(options):
     """Tables 1, 2 and A of the paper; what it needs is installed only for those who want it."""
     try:
+        from .evaluation.plan import Evaluation
         from .evaluation.run import evaluate
     except ImportError as error:
         raise ValueError(
             f"evaluate needs what is not here ({error}); install it with "
             f"pip install 'ilvr[evaluate]'."
         ) from None
-    evaluate(options)
+    evaluate(Evaluation.of(options), tqdm.write, _warn, tqdm)
 
 
 def _inspect(options):
-    print(checkpoint.inspect(options.file, overrides(options)).describe())
+    print(checkpoint.inspect(options.file, overrides(options.set)).describe())
 
 
 def _convert(options):
-    print(checkpoint.convert(options.file, options.target, overrides(options)).describe())
+    print(checkpoint.convert(options.file, options.target, overrides(options.set)).describe())
     print(f"written: {options.target}")
 
 
@@ -121,38 +121,39 @@ class _Run:
     Files and devices that will not do are refused here, before anything is written.
     """
 
-    def __init__(self, options, paths):
-        self.options = options
+    def __init__(self, settings: Settings, paths):
+        self.settings = settings
         self.pictures = {path: open_image(path) for path in paths}
-        self.model = load_model(options)
-        size = self.model.configuration.image_size
-        self.masks = {path: load_mask(options.mask, size, path) for path in paths if options.mask}
+        self.model = settings.load()
+        if self.model.assumed:
+            _warn(settings.doubts(self.model.assumed))
+        size, mask = self.model.configuration.image_size, settings.mask
+        self.masks = {path: load_mask(mask, size, path) for path in paths if mask}
         self.pictures = {path: fit(image, size) for path, image in self.pictures.items()}
-        self.out = output_folder(options.out)
+        self.out = writable_folder(settings.out)
+
+    def title(self, what):
+        """Of a sheet: what is on it, and how it was sampled."""
+        name, steps = self.settings.sampler, self.settings.respacing
+        steps = steps or samplers.step_count(self.model.schedule, name, self.settings.steps)
+        return f"{what}; {name}, {steps} steps"
 
     def expect(self, images, times=1):
         """Sets up the bar for that many images, run in batches, and runs of them."""
-        self.batches, self.bar = -(-images // self.options.batch_size) * times, None
+        self.batches, self.bar = -(-images // self.settings.batch_size) * times, None
 
     def images(self, jobs, low_pass, span):
         """Yields each (reference path, seed) with its finished image, batch by batch."""
-        for i in range(0, len(jobs), self.options.batch_size):
-            batch = jobs[i : i + self.options.batch_size]
-            refinement = self._refinement([path for path, _ in batch], low_pass, span)
+        size = self.settings.batch_size
+        for batch in (jobs[i : i + size] for i in range(0, len(jobs), size)):
+            y = torch.cat([to_tensor(self.pictures[path]) for path, _ in batch])
+            mask = torch.cat([self.masks[path] for path, _ in batch]) if self.masks else None
+            refinement = self.settings.refinement(y, low_pass, span, mask)
             x = self._finish([seed for _, seed in batch], refinement)
             yield from zip(batch, to_images(x), strict=True)
 
-    def _refinement(self, paths, low_pass, span):
-        options = self.options
-        image = torch.cat([to_tensor(self.pictures[path]) for path in paths])
-        mask = torch.cat([self.masks[path] for path in paths]) if self.masks else None
-        reference = NoisedReference(image, options.noise, mask)
-        return Refinement(
-            reference, low_pass, span, options.guide, options.strength, options.released
-        )
-
     def _finish(self, seeds, refinement):
-        for step in samplers.steps(self.model, seeds, refinement, **sampler_settings(self.options)):
+        for step in samplers.steps(self.model, seeds, refinement, **self.settings.sampling):
             if self.bar is None:
                 total = self.batches * step.total
                 self.bar = tqdm(total=total, unit="step", disable=None, dynamic_ncols=True)
@@ -173,97 +174,12 @@ class _Run:
         tqdm.write(str(path))
 
 
-def load_model(options, device=None):
-    """The model of --model on a device, by default that of --device, as --dtype."""
-    path = options.model or checkpoint.BUNDLED
-    device = device or available_device(options.device)
-    model = checkpoint.load(path, device, DTYPES[options.dtype], overrides(options))
-    if assumed := model.assumed:
-        tqdm.write(
-            f"ilvr: {path} is of no published layout; assumed: {', '.join(assumed)}; "
-            f"--set NAME=VALUE overrides.",
-            file=sys.stderr,
-        )
-    return model
-
-
-def available_device(name):
-    if name is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise ValueError(
-            f"The device {name!r} is not there; choose cpu, or cuda with a GPU."
-        ) from None
-    return name
-
-
-def overrides(options):
-    values = {}
-    for text in options.set:
-        name, found, value = text.partition("=")
-        if not found:
-            raise ValueError(
-                f"--set takes NAME=VALUE, such as noise_schedule=cosine; got {text!r}."
-            )
-        try:
-            values[name] = json.loads(value)
-        except ValueError:
-            values[name] = {"True": True, "False": False, "None": None}.get(value, value)
-    return values
-
-
-def output_folder(path: Path) -> Path:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = path / ".ilvr-writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(f"{path} can't be written to: {error.strerror}.") from None
-    return path
-
-
 def _seeds(options):
     return list(range(options.seed, options.seed + options.count))
 
 
-def sampler_settings(options):
-    return {
-        "sampler": options.sampler,
-        "steps": options.steps,
-        "respacing": options.respacing,
-        "spacing": options.spacing,
-        "variance": options.variance,
-        "eta": options.eta,
-        "clip": options.clip,
-        "label": options.class_label,
-    }
-
-
-def parameters(options, low_pass, span):
-    """What, with a reference and a seed, makes a picture again."""
-    return {
-        "model": str(options.model or "bundled"),
-        "factor": low_pass.factor,
-        "kernel": low_pass.kernel,
-        "exact": low_pass.exact,
-        "range": [span.start, span.end],
-        "guide": options.guide,
-        "strength": options.strength,
-        "noise": options.noise,
-        "mask": str(options.mask) if options.mask else None,
-        "released": options.released,
-        "dtype": options.dtype,
-        "set": options.set,
-        **sampler_settings(options),
-    }
-
-
-def _title(options, what):
-    steps = options.respacing or options.steps or samplers.DEFAULT_STEPS[options.sampler]
-    return f"{what}; {options.sampler}, {steps} steps"
+def _warn(text):
+    tqdm.write(f"ilvr: {text}", file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -344,16 +260,16 @@ def _add_sampling(command):
     add("--model", type=Path, help="checkpoint, or folder of diffusers [the bundled one]")
     add("--kernel", choices=list(KERNELS), default="cubic")
     add("--exact", action=boolean, default=True, help="low frequencies exactly [yes]")
-    add("--guide", choices=["state", "prediction"], default="state")
+    add("--guide", choices=GUIDES, default="state")
     add("--strength", type=_number, default=1.0, help="0 to 1, below 1 with guide prediction [1]")
-    add("--noise", choices=["fresh", "fixed"], default="fresh", help="of the reference [fresh]")
+    add("--noise", choices=NOISES, default="fresh", help="of the reference [fresh]")
     add("--mask", type=Path, help="picture of the reference's size: white follows, black is free")
     add("--released", action="store_true", help="noise and range as in the authors' code")
     add("--sampler", choices=list(samplers.DEFAULT_STEPS), default="dpmpp_2m")
     add("--steps", type=int, help=f"of the sampler {samplers.DEFAULT_STEPS}")
     add("--respacing", help="instead of steps: a count, ddimN, or counts of sections a,b,c")
-    add("--spacing", choices=["karras", "uniform"], default="karras", help="of dpmpp_2m [karras]")
-    add("--variance", choices=["small", "large", "learned"], help="of ddpm [learned if it is]")
+    add("--spacing", choices=samplers.SPACINGS, default="karras", help="of dpmpp_2m [karras]")
+    add("--variance", choices=samplers.VARIANCES, help="of ddpm [learned if it is]")
     add("--eta", type=_number, default=0.0, help="of ddim, 0 to 1 [0]")
     add("--clip", action=boolean, default=True, help="clamp predicted images [yes]")
     add("--class-label", type=int, help="of a class-conditional model")
@@ -370,13 +286,13 @@ def _number(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
 
 
-def _positive(text):
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
-    return int(text)
+def _whole(least):
+    def parse(text):
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least}")
+        return int(text)
+
+    return parse
 
 
-def _natural(text):
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0")
-    return int(text)
+_positive, _natural = _whole(1), _whole(0)

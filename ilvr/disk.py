@@ -17,3 +17,15 @@ def whole(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def writable_folder(path: Path) -> Path:
+    """The folder, made where it is not there. ValueError where nothing can be written into it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".ilvr-writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(f"{path} can't be written to: {error.strerror}.") from None
+    return path

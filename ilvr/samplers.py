@@ -19,6 +19,8 @@ from .schedule import CLEAN, Level, NoiseSchedule
 
 Denoiser = Callable[[Tensor, float], Tensor]
 DEFAULT_STEPS = {"dpmpp_2m": 20, "ddim": 50, "ddpm": 250}
+SPACINGS = ("karras", "uniform")
+VARIANCES = ("small", "large", "learned")
 
 
 @dataclass(frozen=True)
@@ -142,28 +144,40 @@ def steps(
     """
     if sampler not in DEFAULT_STEPS:
         raise ValueError(f"Unknown sampler {sampler!r}: choose one of {', '.join(DEFAULT_STEPS)}.")
-    if spacing not in ("karras", "uniform"):
-        raise ValueError(f"Unknown spacing {spacing!r}: choose karras or uniform.")
+    if spacing not in SPACINGS:
+        raise ValueError(f"Unknown spacing {spacing!r}: choose {' or '.join(SPACINGS)}.")
     if not 0 <= eta <= 1:
         raise ValueError(f"eta is {eta}; a number from 0 to 1 is needed.")
     if steps is not None and respacing is not None:
         raise ValueError("Both steps and respacing were given; give one of them.")
-    if steps is None:
-        steps = min(DEFAULT_STEPS[sampler], len(model.schedule))
+    count = step_count(model.schedule, sampler, steps, respacing)
     denoiser = model.denoiser(label)
     noise = ItemNoise(seeds)
     size = model.configuration.image_size
     blank = torch.empty(len(noise.seeds), model.configuration.in_channels, size, size)
     x = noise.draw("start", 1000, blank).to(model.device)
     if sampler == "dpmpp_2m" and spacing == "karras" and respacing is None:
-        levels = model.schedule.karras(steps)
+        levels = model.schedule.karras(count)
         return dpmpp_2m(denoiser, x, levels, noise, refinement, clip=clip)
-    schedule = model.schedule.respaced(steps if respacing is None else respacing)
+    schedule = model.schedule.respaced(count if respacing is None else respacing)
     if sampler == "ddpm":
         return ddpm(denoiser, x, schedule, noise, refinement, variance=variance, clip=clip)
     if sampler == "ddim":
         return ddim(denoiser, x, schedule.descending, noise, refinement, eta=eta, clip=clip)
     return dpmpp_2m(denoiser, x, schedule.descending, noise, refinement, clip=clip)
+
+
+def step_count(
+    schedule: NoiseSchedule,
+    sampler: str,
+    steps: int | None = None,
+    respacing: int | str | None = None,
+) -> int:
+    """Evaluations of the network an image: what `steps` takes, no more than the schedule has
+    where the number is the sampler's default."""
+    if respacing is not None:
+        return len(schedule.respaced(respacing))
+    return min(DEFAULT_STEPS[sampler], len(schedule)) if steps is None else steps
 
 
 def sample(

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import cli
-from ..disk import whole
+from ..disk import whole, writable_folder
 from ..image import save_png
 from .plan import Setting, Task, Unit
 from .work import Result
@@ -25,7 +24,7 @@ class Folder:
     """
 
     def __init__(self, task: Task):
-        self.path = cli.output_folder(task.options.out)
+        self.path = writable_folder(task.options.out)
         known = self._settings()
         if known is None:
             wanted = {"settings": task.fingerprint, "threads": task.threads}
@@ -45,7 +44,7 @@ class Folder:
             ) from None
 
     def _refuse_others(self, known, wanted):
-        names = [name for name in wanted if known.get(name) != wanted[name]]
+        names = sorted(name for name in wanted if known.get(name) != wanted[name])
         if names:
             other = "; ".join(f"{n}: {known.get(n)} there, {wanted[n]} here" for n in names)
             raise ValueError(

@@ -2,20 +2,38 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import torch
 
-from .. import checkpoint, cli, samplers
+from .. import checkpoint, samplers
 from ..guidance import ConditioningRange
 from ..image import open_image, picture_files
-from ..low_pass import LowPassFilter
+from ..settings import Settings, available_device
 
 METRICS = ("fid", "lpips", "niqe", "agreement")
-REPEATED = ("out", "ray", "device", "model", "references", "real", "mask", "limit", "run")
+FEATURES = ("inception", "model")
+KEPT = ("none", "sheet", "all")
+REPEATED = ("out", "ray", "device", "model", "references", "real", "mask", "limit")
 SHOWN = 8  # references on the sheet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Settings):
+    """What is evaluated; the fields are options of `python -m ilvr evaluate`."""
+
+    references: list[Path]
+    factors: list[float] = field(default_factory=lambda: [4, 8, 16, 32])
+    ranges: list[str] = field(default_factory=lambda: ["0"])
+    samples_per_reference: int = 10
+    metrics: list[str] | None = None
+    features: str = "inception"
+    real: Path | None = None
+    limit: int | None = None
+    keep: str = "sheet"
+    ray: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +73,7 @@ class Unit:
 class Here:
     """This process, in place of a cluster."""
 
-    device = staticmethod(cli.available_device)
+    device = staticmethod(available_device)
     threads = property(lambda self: torch.get_num_threads())
 
 
@@ -65,18 +83,18 @@ class Task:
     Everything that a unit's result depends on is in `fingerprint`.
     """
 
-    def __init__(self, options, machine=None):
+    def __init__(self, options: Evaluation, machine=None):
         self.options = options
         self.references = pictures(options.references)[: options.limit]
         self.real = pictures([options.real]) if options.real else self.references
         place = machine or Here()
         self.device, self.threads = place.device(options.device), place.threads
         self.spans = [ConditioningRange.parse(text) for text in options.ranges]
-        self.filters = {n: LowPassFilter(n, options.kernel, options.exact) for n in options.factors}
+        self.filters = {n: options.low_pass(n) for n in options.factors}
         if options.mask:
             open_image(options.mask)
-        model, overrides = options.model or checkpoint.BUNDLED, cli.overrides(options)
-        self.configuration = checkpoint.inspect(model, overrides).configuration
+        recognised = checkpoint.inspect(options.checkpoint, options.overrides)
+        self.configuration, self.assumed = recognised.configuration, recognised.assumed
         self.metrics = tuple(options.metrics or self._fitting_metrics())
         if "lpips" in self.metrics and options.samples_per_reference < 2:
             raise ValueError(
@@ -119,9 +137,7 @@ class Task:
     def steps(self) -> int:
         """Evaluations of the network an image."""
         options, schedule = self.options, self.configuration.schedule()
-        if options.respacing is not None:
-            return len(schedule.respaced(options.respacing))
-        return options.steps or min(samplers.DEFAULT_STEPS[options.sampler], len(schedule))
+        return samplers.step_count(schedule, options.sampler, options.steps, options.respacing)
 
     def seeds(self, reference: int) -> range:
         """Of the samples of a reference: no two references share one."""
@@ -140,7 +156,7 @@ class Task:
         return {
             **options,
             "metrics": list(self.metrics),
-            "model": digest([self.options.model or checkpoint.BUNDLED]),
+            "model": digest([self.options.checkpoint]),
             "references": f"{len(self.references)} pictures, {listing(self.references)}",
             "real": f"{len(self.real)} pictures, {listing(self.real)}",
             "mask": digest([self.options.mask]) if self.options.mask else None,

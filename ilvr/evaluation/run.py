@@ -1,22 +1,24 @@
 """What `python -m ilvr evaluate` does: the units that are left, then the tables."""
 
 import contextlib
-import sys
+from collections.abc import Callable
 
 import torch
-from tqdm import tqdm
 
 from . import cluster, figure, tables
 from .folder import Folder
-from .plan import Task
+from .plan import Evaluation, Task
 from .work import Worker
 
 
-def evaluate(options) -> None:
+def evaluate(
+    options: Evaluation, say: Callable[[str], object], warn: Callable[[str], object], progress
+) -> None:
     """Does what is left of the work in options.out, then writes its tables, figure and sheet.
 
-    options: those of the command line. Raises ValueError, in one sentence, for settings that do
-    not fit, for a folder of other settings and for whatever stops the work before its end.
+    say, warn: print a text. progress: makes a bar, as `tqdm` does. Raises ValueError, in one
+    sentence, for settings that do not fit, for a folder of other settings and for whatever stops
+    the work before its end.
     """
     machine = cluster.connect(options.ray) if options.ray else None
     task = Task(options, machine)
@@ -25,22 +27,24 @@ def evaluate(options) -> None:
         worker = Worker(task)
     else:
         cluster.check(machine, task)
+    if task.assumed:
+        warn(options.doubts(task.assumed))
     folder = Folder(task)
     torch.set_num_threads(task.threads)
-    _work(task, folder, worker, machine)
+    _work(task, folder, worker, machine, warn, progress)
     rows = tables.write(task, folder)
     with _stopped(task, folder):
         figure.write(task, folder, rows)
         if options.keep != "none":
             figure.sheet(task, folder)
-    tqdm.write(tables.markdown(task, rows))
-    tqdm.write(f"written to {folder.path}: results.json, results.csv, results.md, times.json")
+    say(tables.markdown(task, rows))
+    say(f"written to {folder.path}: results.json, results.csv, results.md, times.json")
 
 
-def _work(task, folder, worker, machine):
+def _work(task, folder, worker, machine, warn, progress):
     left = [unit for unit in task.units if unit not in folder]
     total, done = sum(map(task.cost, task.units)), sum(map(task.cost, left))
-    bar = tqdm(
+    bar = progress(
         total=total, initial=total - done, unit="evaluation", unit_scale=True,
         smoothing=0.05, disable=None if left else True, dynamic_ncols=True,
     )  # fmt: skip
@@ -52,7 +56,7 @@ def _work(task, folder, worker, machine):
         for unit, result in results:
             folder.write(unit, result)
             for reference, why in result.skipped:
-                tqdm.write(f"ilvr: skipped {reference}: {why}", file=sys.stderr)
+                warn(f"skipped {reference}: {why}")
             if machine is not None:
                 bar.update(task.cost(unit))
 

@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from .. import cli, samplers
-from ..guidance import Refinement
+from .. import samplers
 from ..image import fit, load_mask, open_image, seen, to_images, to_tensor
-from ..reference import NoisedReference
 from .features import measures
 from .plan import SHOWN, Task, Unit
 
@@ -34,7 +32,7 @@ class Worker:
         torch.set_num_threads(task.threads)
         torch.backends.cudnn.deterministic = True
         self.task, self.options = task, task.options
-        self.model = cli.load_model(task.options, task.device)
+        self.model = task.options.load(task.device)
         self.size = self.model.configuration.image_size
         features, self.diversity, self.niqe = measures(
             task.metrics, task.options.features, self.model, task.options.class_label
@@ -49,7 +47,7 @@ class Worker:
         for setting in self.task.settings:
             if setting.kind == "guided":
                 refinement = self._refinement(setting, blank)
-                samplers.steps(self.model, [0], refinement, **cli.sampler_settings(self.options))
+                samplers.steps(self.model, [0], refinement, **self.options.sampling)
 
     def run(self, unit: Unit, tick: Callable[[int], object] = lambda evaluations: None) -> Result:
         """The same whatever was run before. Calls `tick` as the network is evaluated."""
@@ -86,7 +84,7 @@ class Worker:
     def _batches(self, setting, jobs, references, tick):
         """(x of every job, seconds of sampling, evaluations of the network)."""
         done, evaluations, start = [self._blank(0)], 0, time.perf_counter()
-        settings = cli.sampler_settings(self.options)
+        settings = self.options.sampling
         for i in range(0, len(jobs), self.options.batch_size):
             batch = jobs[i : i + self.options.batch_size]
             refinement = None
@@ -134,12 +132,7 @@ class Worker:
         return found, skipped
 
     def _refinement(self, setting, y, mask=None):
-        options = self.options
-        reference = NoisedReference(y, options.noise, mask)
-        low_pass = self.task.filters[setting.factor]
-        return Refinement(
-            reference, low_pass, setting.range, options.guide, options.strength, options.released
-        )
+        return self.options.refinement(y, self.task.filters[setting.factor], setting.range, mask)
 
     def _kept(self, setting, images, jobs):
         keep, first = self.options.keep, self.options.seed
@@ -155,7 +148,7 @@ class Worker:
     def _made(self, setting):
         if setting.kind == "guided":
             low_pass = self.task.filters[setting.factor]
-            return cli.parameters(self.options, low_pass, setting.range)
+            return self.options.parameters(low_pass, setting.range)
         return {"model": str(self.options.model or "bundled")}
 
     def _blank(self, count):

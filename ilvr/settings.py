@@ -1,0 +1,151 @@
+"""What a run is made of, whoever starts it: the command line, or an evaluation on many machines."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from . import checkpoint
+from .guidance import ConditioningRange, Refinement
+from .low_pass import LowPassFilter
+from .model import DiffusionModel
+from .reference import NoisedReference
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The model, the way of following and the sampler; what is left are references and seeds.
+
+    The fields are options of the command line. set: values as NAME=VALUE that are used instead of
+    those recognised in the checkpoint.
+    """
+
+    out: Path
+    model: Path | None = None
+    kernel: str = "cubic"
+    exact: bool = True
+    guide: str = "state"
+    strength: float = 1.0
+    noise: str = "fresh"
+    mask: Path | None = None
+    released: bool = False
+    sampler: str = "dpmpp_2m"
+    steps: int | None = None
+    respacing: str | None = None
+    spacing: str = "karras"
+    variance: str | None = None
+    eta: float = 0.0
+    clip: bool = True
+    class_label: int | None = None
+    batch_size: int = 8
+    seed: int = 0
+    device: str | None = None
+    dtype: str = "float32"
+    set: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, options):
+        """From an object with the same names, such as parsed options."""
+        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.model or checkpoint.BUNDLED
+
+    @property
+    def overrides(self) -> Mapping:
+        return overrides(self.set)
+
+    def load(self, device: str | None = None) -> DiffusionModel:
+        """The model on a device, by default that of the settings; ValueError as in `load`."""
+        device = device or available_device(self.device)
+        return checkpoint.load(self.checkpoint, device, DTYPES[self.dtype], self.overrides)
+
+    def doubts(self, assumed: Sequence[str]) -> str:
+        """What a user should know of a model, some of whose values are assumed."""
+        return (
+            f"{self.checkpoint} is of no published layout; assumed: {', '.join(assumed)}; "
+            f"--set NAME=VALUE overrides."
+        )
+
+    def low_pass(self, factor: float) -> LowPassFilter:
+        return LowPassFilter(factor, self.kernel, self.exact)
+
+    def refinement(
+        self,
+        image: Tensor,
+        low_pass: LowPassFilter,
+        range: ConditioningRange,
+        mask: Tensor | None = None,
+    ) -> Refinement:
+        """Towards references (B, C, H, W), with their masks (B, 1, H, W) where there are some."""
+        reference = NoisedReference(image, self.noise, mask)
+        return Refinement(
+            reference, low_pass, range, self.guide, self.strength, released=self.released
+        )
+
+    @property
+    def sampling(self) -> dict:
+        """The settings of `samplers.steps`."""
+        return {
+            "sampler": self.sampler,
+            "steps": self.steps,
+            "respacing": self.respacing,
+            "spacing": self.spacing,
+            "variance": self.variance,
+            "eta": self.eta,
+            "clip": self.clip,
+            "label": self.class_label,
+        }
+
+    def parameters(self, low_pass: LowPassFilter, range: ConditioningRange) -> dict:
+        """What, with a reference and a seed, makes a picture again; as JSON in its PNG."""
+        return {
+            "model": str(self.model or "bundled"),
+            "factor": low_pass.factor,
+            "kernel": low_pass.kernel,
+            "exact": low_pass.exact,
+            "range": [range.start, range.end],
+            "guide": self.guide,
+            "strength": self.strength,
+            "noise": self.noise,
+            "mask": str(self.mask) if self.mask else None,
+            "released": self.released,
+            "dtype": self.dtype,
+            "set": self.set,
+            **self.sampling,
+        }
+
+
+def available_device(name: str | None) -> str:
+    """The device of that name, or the GPU if there is one. ValueError where it is not there."""
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise ValueError(
+            f"The device {name!r} is not there; choose cpu, or cuda with a GPU."
+        ) from None
+    return name
+
+
+def overrides(texts: Sequence[str]) -> dict:
+    """{name: value} of texts NAME=VALUE, values in JSON or Python's spelling, or plain words."""
+    values = {}
+    for text in texts:
+        name, found, value = text.partition("=")
+        if not found:
+            raise ValueError(
+                f"--set takes NAME=VALUE, such as noise_schedule=cosine; got {text!r}."
+            )
+        try:
+            values[name] = json.loads(value)
+        except ValueError:
+            values[name] = {"True": True, "False": False, "None": None}.get(value, value)
+    return values
