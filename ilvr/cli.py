@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from . import checkpoint, samplers
-from .guidance import ConditioningRange, Refinement
+from .guidance import GUIDES, ConditioningRange, Refinement
 from .image import (
     contact_sheet,
     fit,
@@ -23,7 +23,7 @@ from .image import (
     to_tensor,
 )
 from .low_pass import KERNELS, LowPassFilter
-from .reference import NoisedReference
+from .reference import NOISES, NoisedReference
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 SHEET_COLUMNS = 8  # results of one reference beside each other
@@ -344,16 +344,16 @@ def _add_sampling(command):
     add("--model", type=Path, help="checkpoint, or folder of diffusers [the bundled one]")
     add("--kernel", choices=list(KERNELS), default="cubic")
     add("--exact", action=boolean, default=True, help="low frequencies exactly [yes]")
-    add("--guide", choices=["state", "prediction"], default="state")
+    add("--guide", choices=GUIDES, default="state")
     add("--strength", type=_number, default=1.0, help="0 to 1, below 1 with guide prediction [1]")
-    add("--noise", choices=["fresh", "fixed"], default="fresh", help="of the reference [fresh]")
+    add("--noise", choices=NOISES, default="fresh", help="of the reference [fresh]")
     add("--mask", type=Path, help="picture of the reference's size: white follows, black is free")
     add("--released", action="store_true", help="noise and range as in the authors' code")
     add("--sampler", choices=list(samplers.DEFAULT_STEPS), default="dpmpp_2m")
     add("--steps", type=int, help=f"of the sampler {samplers.DEFAULT_STEPS}")
     add("--respacing", help="instead of steps: a count, ddimN, or counts of sections a,b,c")
     add("--spacing", choices=["karras", "uniform"], default="karras", help="of dpmpp_2m [karras]")
-    add("--variance", choices=["small", "large", "learned"], help="of ddpm [learned if it is]")
+    add("--variance", choices=samplers.VARIANCES, help="of ddpm [learned if it is]")
     add("--eta", type=_number, default=0.0, help="of ddim, 0 to 1 [0]")
     add("--clip", action=boolean, default=True, help="clamp predicted images [yes]")
     add("--class-label", type=int, help="of a class-conditional model")

@@ -7,6 +7,7 @@ from torch import Tensor
 from .low_pass import LowPassFilter
 from .reference import ItemNoise, NoisedReference
 
+GUIDES = ("state", "prediction")
 LOG_SIGMA_SPAN = 9.0
 
 
@@ -70,7 +71,7 @@ class Refinement:
         strength: float = 1.0,
         released: bool = False,
     ):
-        if guide not in ("state", "prediction"):
+        if guide not in GUIDES:
             raise ValueError(f"Unknown guide {guide!r}: choose state or prediction.")
         if not 0 <= strength <= 1:
             raise ValueError(f"strength is {strength}; a number from 0 to 1 is needed.")

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+NOISES = ("fresh", "fixed")
 STREAMS = ("start", "sampler", "reference")
 
 
@@ -45,7 +46,7 @@ class NoisedReference:
     """
 
     def __init__(self, image: Tensor, noise: str = "fresh", mask: Tensor | None = None, seed=None):
-        if noise not in ("fresh", "fixed"):
+        if noise not in NOISES:
             raise ValueError(f"Unknown reference noise {noise!r}: choose fresh or fixed.")
         if mask is not None and mask.shape[2:] != image.shape[2:]:
             raise ValueError(
