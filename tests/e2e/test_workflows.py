@@ -13,7 +13,7 @@ from ilvr import LowPassFilter
 from scripts.workflows import drawn
 from tests.e2e import models, workflows
 from tests.e2e.graphs import node
-from tooling.canvas import FOLDER, box, load, nodes, paths, prompt
+from tooling.canvas import FOLDER, NOTES, box, load, nodes, paths, prompt
 from tooling.hosts import ROOT
 from tooling.server import PACK, Refused, picture, serving
 
@@ -114,7 +114,7 @@ def test_every_node_is_in_one_group_with_a_title(name):
 
 @each
 def test_its_note_has_a_title_and_at_most_three_lines(name):
-    (note,) = (saved for saved in load(name)["nodes"] if saved["type"] in workflows.NOTES)
+    (note,) = (saved for saved in load(name)["nodes"] if saved["type"] in NOTES)
     (text,) = note["widgets_values"]
     lines = text.split("\n")
     assert note["title"] and len(lines) <= 3 and max(map(len, lines)) <= 90
