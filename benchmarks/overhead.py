@@ -15,9 +15,13 @@ from tooling.hosts import ROOT
 from tooling.in_host import run, start
 
 PARTS = {  # in the order of the table's columns
-    "everything": ("ilvr.guidance", "Refinement", "state"),
-    "the reference's noise": ("ilvr.reference", "NoisedReference", "noised"),
-    "the filter": ("ilvr.low_pass", "LowPassFilter", "__call__"),
+    "everything": [
+        ("nodes.host.run", "GuidedRun", "__init__"),
+        ("ilvr.guidance", "Refinement", "state"),
+        ("ilvr.guidance", "Refinement", "finished"),
+    ],
+    "the reference's noise": [("ilvr.reference", "NoisedReference", "noised")],
+    "the filter": [("ilvr.low_pass", "LowPassFilter", "__call__")],
 }
 SD15 = {
     "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 320,
@@ -62,9 +66,10 @@ def timed(seconds):
     """Adds up the seconds spent in each of PARTS."""
     package = str(ROOT).replace(".", "_x_")
     with contextlib.ExitStack() as stack:
-        for part, (module, owner, name) in PARTS.items():
-            owner = getattr(sys.modules[f"{package}.{module}"], owner)
-            stack.enter_context(timing(owner, name, part, seconds))
+        for part, methods in PARTS.items():
+            for module, owner, name in methods:
+                owner = getattr(sys.modules[f"{package}.{module}"], owner)
+                stack.enter_context(timing(owner, name, part, seconds))
         yield
 
 

@@ -18,6 +18,7 @@ from .reference import ItemNoise
 from .schedule import CLEAN, Level, NoiseSchedule
 
 Denoiser = Callable[[Tensor, float], Tensor]
+VARIANCES = ("learned", "small", "large")
 DEFAULT_STEPS = {"dpmpp_2m": 20, "ddim": 50, "ddpm": 250}
 SPACINGS = ("karras", "uniform")
 VARIANCES = ("small", "large", "learned")
@@ -215,6 +216,6 @@ def _log_variance(variance, log_small, log_large, learned):
         if learned is None:
             raise ValueError("This model has no learned variance; choose variance small or large.")
         return log_small + (learned + 1) / 2 * (log_large - log_small)
-    if variance not in ("small", "large"):
+    if variance not in VARIANCES:
         raise ValueError(f"Unknown variance {variance!r}: choose small, large or learned.")
     return torch.tensor(log_small if variance == "small" else log_large)

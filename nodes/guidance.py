@@ -67,7 +67,7 @@ def _guide_inputs():
         ),
         io.Combo.Input(
             "guide",
-            options=["state", "prediction"],
+            options=list(core.GUIDES),
             default="state",
             optional=True,
             tooltip="state: the noisy image itself follows the reference, as in the paper. "

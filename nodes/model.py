@@ -2,11 +2,12 @@
 
 from comfy_api.latest import io
 
+from ..ilvr.samplers import VARIANCES
 from .host import pixel_model
 from .host.ddpm import ddpm_sampler, respaced_sigmas
 from .host.schema import check_choice, schema
 
-VARIANCES = ["auto", "learned", "small", "large"]
+CHOICES = ["auto", *VARIANCES]
 
 
 class LoadUnconditionalModel(io.ComfyNode):
@@ -68,7 +69,7 @@ class DDPMSampler(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "variance",
-                    options=VARIANCES,
+                    options=CHOICES,
                     default="auto",
                     tooltip="How much noise every step adds: auto takes the learned one where the "
                     "model has it, else small. large gives rougher images.",
@@ -79,7 +80,7 @@ class DDPMSampler(io.ComfyNode):
 
     @classmethod
     def execute(cls, variance):
-        check_choice("variance", variance, VARIANCES)
+        check_choice("variance", variance, CHOICES)
         return io.NodeOutput(ddpm_sampler(None if variance == "auto" else variance))
 
 

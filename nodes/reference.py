@@ -6,12 +6,12 @@ from pathlib import Path
 from comfy_api.latest import io
 
 from ..ilvr import image as pictures
+from ..ilvr.reference import NOISES
 from .host.reference import EncodedReference, empty_latent, encode
 from .host.schema import Reference, check_choice, schema, to_host
 
 EXAMPLES = Path(pictures.__file__).parent / "assets" / "references"
 MAX_SEED = 2**64 - 1
-NOISES = ["fresh", "fixed"]
 
 
 class NoisedReference(io.ComfyNode):
@@ -32,7 +32,7 @@ class NoisedReference(io.ComfyNode):
                 io.Vae.Input("vae", tooltip="The VAE of the model that samples."),
                 io.Combo.Input(
                     "noise",
-                    options=NOISES,
+                    options=list(NOISES),
                     default="fresh",
                     tooltip="fresh: new noise on the reference at every step, as in the paper, for "
                     "more varied details. fixed: one noise for all steps.",

@@ -88,8 +88,9 @@ class GuidedRun:
 
         first = self._level(self._schedule[0])
         self._pure_noise = first.sigma if first.pure else None
-        silent = None if self._latent is None else first.began(self._latent, torch.zeros_like(x))
-        self._continued = silent is not None and torch.equal(silent, x)
+        known = self._latent is not None and self._latent.shape == x.shape
+        silent = first.began(self._latent, torch.zeros_like(x)) if known else None
+        self._continued = known and torch.equal(silent, x)
         seed = extra_args.get("seed") or 0
         self.numbers = numbers_in_batch(first, self._latent, x, seed)
         self._noise = ItemNoise(item_seeds(seed, self.numbers))
