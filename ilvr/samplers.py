@@ -21,7 +21,6 @@ Denoiser = Callable[[Tensor, float], Tensor]
 VARIANCES = ("learned", "small", "large")
 DEFAULT_STEPS = {"dpmpp_2m": 20, "ddim": 50, "ddpm": 250}
 SPACINGS = ("karras", "uniform")
-VARIANCES = ("small", "large", "learned")
 
 
 @dataclass(frozen=True)
