@@ -58,20 +58,21 @@ class LowPassFilter:
         """(..., H, W) -> phi(x), the same shape and dtype; computed in fp32."""
         if self.factor == 1:
             return x.clone()
-        rows, columns = self._axes(x, self.exact)
-        low = rows.down_columns(columns.down_rows(x.float()))
-        if rows.between is not None:
-            low = rows.between @ low
-        if columns.between is not None:
-            low = low @ columns.between
-        return columns.up_rows(rows.up_columns(low)).to(x.dtype)
+        h, w = self._axes(x, self.exact)
+
+        low = h.down.left(w.down.right(x.float()))  # D_h x D_w^T
+        if h.between is not None:
+            low = h.between @ low
+        if w.between is not None:
+            low = low @ w.between
+        return w.up.right(h.up.left(low)).to(x.dtype)  # U_h low U_w^T
 
     def down(self, x: Tensor) -> Tensor:
         """(..., H, W) -> the downsampled image (..., ceil(H / N), ceil(W / N)), the same dtype."""
         if self.factor == 1:
             return x.clone()
-        rows, columns = self._axes(x, exact=False)
-        return rows.down_columns(columns.down_rows(x.float())).to(x.dtype)
+        h, w = self._axes(x, exact=False)
+        return h.down.left(w.down.right(x.float())).to(x.dtype)  # D_h x D_w^T
 
     def _axes(self, x, exact):
         factor = math.inf if self.factor >= max(x.shape[-2:]) else self.factor
@@ -79,50 +80,40 @@ class LowPassFilter:
 
 
 class _Axis:
-    """D (m, n) and U (n, m) of one axis in fp32, with a symmetric (m, m) `between` them or None.
-
-    Cut into blocks that leave the zeros out, where the axis is long enough to gain by it.
-    """
+    """D (m, n) and U (n, m) of one axis in fp32, with a symmetric (m, m) `between` them or None."""
 
     def __init__(self, down, up, between, device):
         blocks = max(1, down.shape[0] // 16) if down.shape[1] > 512 else 1
         if blocks == 1 and between is not None:
             up, between = up @ between, None
-        self._down, self._up = down.float().to(device), up.float().to(device)
-        self._down_blocks = _blocks(self._down, blocks)
-        self._up_blocks = _blocks(self._up, blocks)
+
+        self.down, self.up = _Matrix(down, blocks, device), _Matrix(up, blocks, device)
         self.between = None if between is None else between.float().to(device)
 
-    def down_rows(self, x):  # ... n -> ... m
-        return _apply(self._down_blocks, x)
 
-    def up_rows(self, x):  # ... m -> ... n
-        return _apply(self._up_blocks, x)
+class _Matrix:
+    """A matrix M of one axis. From the right it is applied in blocks that leave the zeros of a
+    banded matrix out, where the axis is long enough to gain by it."""
 
-    def down_columns(self, x):  # ... n k -> ... m k
-        return self._down @ x
+    def __init__(self, matrix, blocks, device):
+        self._whole = matrix.float().to(device)
+        self._blocks = []
+        for rows in self._whole.split(-(-matrix.shape[0] // blocks)):
+            used = rows.abs().amax(0).nonzero()
+            columns = slice(int(used[0]), int(used[-1]) + 1)
+            self._blocks.append((columns, rows[:, columns].T.contiguous()))
 
-    def up_columns(self, x):  # ... m k -> ... n k
-        return self._up @ x
+    def left(self, x):  # ... n k -> M x: ... m k
+        return self._whole @ x
 
+    def right(self, x):  # ... k n -> x M^T: ... k m
+        if len(self._blocks) == 1:
+            columns, block = self._blocks[0]
+            return x[..., columns] @ block
 
-def _blocks(matrix, count):
-    """[(columns, block^T)]: consecutive rows of a banded matrix, each run without its zero ends."""
-    blocks = []
-    for rows in matrix.split(-(-matrix.shape[0] // count)):
-        used = rows.abs().amax(0).nonzero()
-        columns = slice(int(used[0]), int(used[-1]) + 1)
-        blocks.append((columns, rows[:, columns].T.contiguous()))
-    return blocks
-
-
-def _apply(blocks, x):
-    if len(blocks) == 1:
-        columns, block = blocks[0]
-        return x[..., columns] @ block
-    flat = x.reshape(-1, x.shape[-1])
-    out = torch.cat([flat[:, columns] @ block for columns, block in blocks], dim=1)
-    return out.reshape(*x.shape[:-1], -1)
+        flat = x.reshape(-1, x.shape[-1])
+        out = torch.cat([flat[:, columns] @ block for columns, block in self._blocks], dim=1)
+        return out.reshape(*x.shape[:-1], -1)
 
 
 @lru_cache(maxsize=64)

@@ -118,17 +118,16 @@ class NoiseSchedule:
                 f"{steps} steps were asked for; this schedule takes from 1 to {len(self)}."
             )
         ends = [self.levels[-1].sigma ** (1 / rho), self.levels[0].sigma ** (1 / rho)]
-        log_sigmas = rho * np.log(np.linspace(ends[0], ends[1], steps))
-        table = np.log([level.sigma for level in self.levels])
-        return [self._at(i) for i in np.interp(log_sigmas, table, np.arange(len(self)))] + [CLEAN]
+        sigmas = np.linspace(ends[0], ends[1], steps) ** rho
 
-    def _at(self, index: float) -> Level:
-        """The level at a fractional index: timestep and log sigma interpolated."""
-        table = np.arange(len(self))
-        t = np.interp(index, table, [level.t for level in self.levels])
-        sigma = np.exp(np.interp(index, table, np.log([level.sigma for level in self.levels])))
-        signal = 1 / math.sqrt(1 + sigma**2)
-        return Level(float(t), signal, float(sigma) * signal)
+        table = np.log([level.sigma for level in self.levels])
+        ts = np.interp(np.log(sigmas), table, [level.t for level in self.levels])
+        return [_level(t, sigma) for t, sigma in zip(ts.tolist(), sigmas.tolist())] + [CLEAN]
+
+
+def _level(t, sigma):
+    signal = 1 / math.sqrt(1 + sigma**2)
+    return Level(t, signal, sigma * signal)
 
 
 def _ends(length, beta_range):
