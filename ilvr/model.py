@@ -88,6 +88,13 @@ class DiffusionModel:
 
     def denoiser(self, label: int | None = None):
         """`(x, t) -> noise prediction`, t the paper's timestep; `label` for conditional models."""
+        return self._at_timesteps(self.network, label)
+
+    def encoder(self, label: int | None = None):
+        """`(x, t) -> [(B, C, h, w), ...]`: what the blocks of the network give on the way down."""
+        return self._at_timesteps(lambda *inputs: self.network.encode(*inputs)[0], label)
+
+    def _at_timesteps(self, network, label):
         classes = self.configuration.num_classes
         if classes is None and label is not None:
             raise ValueError(f"Class label {label} was given, but this model has no classes.")
@@ -96,13 +103,11 @@ class DiffusionModel:
             raise ValueError(f"{given}; this model needs one from 0 to {classes - 1}.")
 
         @torch.inference_mode()
-        def denoise(x, t):
+        def called(x, t):
             y = None if label is None else torch.full((len(x),), label, device=x.device)
-            return self.network(
-                x.contiguous(memory_format=torch.channels_last), self.timesteps(t, x), y
-            )
+            return network(x.contiguous(memory_format=torch.channels_last), self.timesteps(t, x), y)
 
-        return denoise
+        return called
 
     def timesteps(self, t: float, x: Tensor) -> Tensor:
         """(B,) what the network takes for the paper's timestep t: its index in training."""

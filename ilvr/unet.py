@@ -62,18 +62,24 @@ class UNet(nn.Module):
 
         H and W must be divisible by 2 ** (levels - 1).
         """
-        emb = self.time_embed(self.embed(timesteps).to(self.dtype))
-        if self.num_classes is not None:
-            emb = emb + self.label_emb(y)
-        h = x.to(self.dtype)
-        skips = []
-        for block in self.input_blocks:
-            h = block(h, emb)
-            skips.append(h)
-        h = self.middle_block(h, emb)
+        (*skips, h), emb = self.encode(x, timesteps, y)
         for block in self.output_blocks:
             h = block(torch.cat([h, skips.pop()], dim=1), emb)
         return self.out(h).to(x.dtype)
+
+    def encode(self, x, timesteps, y=None):
+        """The way down, of what `forward` takes: the outputs (B, C, h, w) of all input blocks and
+        of the middle one, and the embedding (B, D) of step and class."""
+        emb = self.time_embed(self.embed(timesteps).to(self.dtype))
+        if self.num_classes is not None:
+            emb = emb + self.label_emb(y)
+
+        h = x.to(self.dtype)
+        activations = []
+        for block in [*self.input_blocks, self.middle_block]:
+            h = block(h, emb)
+            activations.append(h)
+        return activations, emb
 
 
 def timestep_embedding(timesteps, dim: int, sine_first: bool = False, frequency_shift: int = 0):

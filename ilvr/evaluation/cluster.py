@@ -5,7 +5,7 @@ come back to the process that was started, which alone writes.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from .plan import Task, Unit
 from .work import Result, Worker
@@ -34,6 +34,34 @@ class Cluster:
         kind = "GPU" if device.startswith("cuda") else "CPU"
         return max(1, int(self.ray.cluster_resources().get(kind, 0)))
 
+    def check(self, task: Task) -> None:
+        """ValueError, before anything is written, for settings that do not fit the model."""
+        _result(self.ray, self._remote(task, _ready).remote(task))
+
+    def results(
+        self, task: Task, units: list[Unit], tick: Callable[[int], object]
+    ) -> Iterator[tuple[Unit, Result]]:
+        """Each unit with its result, as they are finished; calls `tick` with what each took."""
+        run, shared = self._remote(task, _run), self.ray.put(task)
+        waiting, left = {}, iter(units)
+        while True:
+            for unit in left:
+                waiting[run.remote(shared, unit)] = unit
+                if len(waiting) >= AHEAD * self.places(task.device):
+                    break
+            if not waiting:
+                return
+
+            (ready, *_), _ = self.ray.wait(list(waiting))
+            unit = waiting.pop(ready)
+            yield unit, _result(self.ray, ready)
+            tick(task.cost(unit))
+
+    def _remote(self, task, function):
+        gpu = task.device.startswith("cuda")
+        needs = {"num_gpus": 1} if gpu else {"num_cpus": task.threads}
+        return self.ray.remote(max_retries=RETRIES, **needs)(function)
+
 
 def connect(address: str) -> Cluster:
     """ValueError where Ray is not installed, or no cluster is at the address ("auto": found)."""
@@ -50,32 +78,6 @@ def connect(address: str) -> Cluster:
             f"`ray start --head`, or leave --ray out."
         ) from None
     return Cluster(ray)
-
-
-def check(cluster: Cluster, task: Task) -> None:
-    """ValueError, before anything is written, for settings that do not fit the model."""
-    _result(cluster.ray, _remote(cluster, task, _ready).remote(task))
-
-
-def results(cluster: Cluster, task: Task, units: list[Unit]) -> Iterator[tuple[Unit, Result]]:
-    """Each unit with its result, as they are finished."""
-    ray, run = cluster.ray, _remote(cluster, task, _run)
-    shared, waiting, left = cluster.ray.put(task), {}, iter(units)
-    while True:
-        for unit in left:
-            waiting[run.remote(shared, unit)] = unit
-            if len(waiting) >= AHEAD * cluster.places(task.device):
-                break
-        if not waiting:
-            return
-        (ready, *_), _ = ray.wait(list(waiting))
-        yield waiting.pop(ready), _result(ray, ready)
-
-
-def _remote(cluster, task, function):
-    gpu = task.device.startswith("cuda")
-    needs = {"num_gpus": 1} if gpu else {"num_cpus": task.threads}
-    return cluster.ray.remote(max_retries=RETRIES, **needs)(function)
 
 
 def _result(ray, reference):

@@ -23,7 +23,7 @@ class Encoder:
     """The encoder of a diffusion model's U-Net, which sees every picture under the same noise."""
 
     def __init__(self, model: DiffusionModel, label: int | None = None):
-        self.model, self.denoise = model, model.denoiser(label)
+        self.model, self.encode = model, model.encoder(label)
         self.level = min(model.schedule.levels, key=lambda level: abs(level.t - TIMESTEP))
 
     def features(self, images: Tensor) -> np.ndarray:
@@ -42,27 +42,10 @@ class Encoder:
 
     def _activations(self, images):
         """The last activations of each resolution on the way down, fp32, the deepest last."""
-        found = {}
-
-        def keep(module, inputs, output):
-            found[output.shape[-1]] = output.float()
-            if module is network.middle_block:
-                raise _Encoded
-
-        network = self.model.network
-        blocks = [*network.input_blocks, network.middle_block]
-        hooks = [block.register_forward_hook(keep) for block in blocks]
         x = images.to(self.model.device)
         noise = ItemNoise([0]).draw("reference", self.level.t, x[:1])
-        with contextlib.suppress(_Encoded):
-            self.denoise(self.level.noised(x, noise), self.level.t)
-        for hook in hooks:
-            hook.remove()
-        return list(found.values())
-
-
-class _Encoded(Exception):
-    """The encoder is through: no need to go on with the network."""
+        activations = self.encode(self.level.noised(x, noise), self.level.t)
+        return list({a.shape[-1]: a.float() for a in activations}.values())
 
 
 def measures(metrics: Sequence[str], features: str, model: DiffusionModel, label: int | None):

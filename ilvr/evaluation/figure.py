@@ -3,18 +3,17 @@
 import matplotlib.figure
 
 from ..image import contact_sheet, fit, open_image
-from . import tables
 from .folder import Folder, write_whole
+from .metrics import columns
 from .plan import SHOWN, Setting, Task
 
 
 def write(task: Task, folder: Folder, rows: list[dict]) -> None:
     """figure.png: quality and diversity against N, a line a range, and against the end of the
     range, a line a factor."""
-    named = tables.names(task)
-    panels = {"fid": named["fid"], "niqe": "NIQE", "lpips": named["lpips"]}
-    shown = [panels[metric] for metric in panels if metric in task.metrics]
-    shown = shown or ["agreement in 8 bits, dB"]
+    named = {column.key: column.name for column in columns(task)}
+    shown = [named[key] for key in ("fid", "niqe", "lpips") if key in named]
+    shown = shown or [named["agreement8"]]
     figure = matplotlib.figure.Figure(figsize=(10, 3.4 * len(shown)), layout="constrained")
     for name, (by_factor, by_range) in zip(shown, figure.subplots(len(shown), 2, squeeze=False)):
         guided = [row for row in rows if row["factor"] is not None]

@@ -11,7 +11,7 @@ import torch
 from .. import checkpoint, samplers
 from ..guidance import ConditioningRange
 from ..image import open_image, picture_files
-from ..settings import Settings, available_device
+from ..settings import Settings
 
 METRICS = ("fid", "lpips", "niqe", "agreement")
 FEATURES = ("inception", "model")
@@ -70,25 +70,17 @@ class Unit:
         return f"{self.setting.name}/{self.first:06}-{self.last - 1:06}"
 
 
-class Here:
-    """This process, in place of a cluster."""
-
-    device = staticmethod(available_device)
-    threads = property(lambda self: torch.get_num_threads())
-
-
 class Task:
-    """One evaluation. `machine`: the cluster that runs it, or None for this process.
+    """One evaluation. machine: what runs it, this process (`work.Here`) or a cluster.
 
     Everything that a unit's result depends on is in `fingerprint`.
     """
 
-    def __init__(self, options: Evaluation, machine=None):
+    def __init__(self, options: Evaluation, machine):
         self.options = options
         self.references = pictures(options.references)[: options.limit]
         self.real = pictures([options.real]) if options.real else self.references
-        place = machine or Here()
-        self.device, self.threads = place.device(options.device), place.threads
+        self.device, self.threads = machine.device(options.device), machine.threads
         self.spans = [ConditioningRange.parse(text) for text in options.ranges]
         self.filters = {n: options.low_pass(n) for n in options.factors}
         if options.mask:

@@ -8,7 +8,7 @@ import torch
 from . import cluster, figure, tables
 from .folder import Folder
 from .plan import Evaluation, Task
-from .work import Worker
+from .work import Here
 
 
 def evaluate(
@@ -20,18 +20,14 @@ def evaluate(
     sentence, for settings that do not fit, for a folder of other settings and for whatever stops
     the work before its end.
     """
-    machine = cluster.connect(options.ray) if options.ray else None
+    machine = cluster.connect(options.ray) if options.ray else Here()
     task = Task(options, machine)
-    worker = None
-    if machine is None:
-        worker = Worker(task)
-    else:
-        cluster.check(machine, task)
+    machine.check(task)
     if task.assumed:
         warn(options.doubts(task.assumed))
     folder = Folder(task)
     torch.set_num_threads(task.threads)
-    _work(task, folder, worker, machine, warn, progress)
+    _work(task, folder, machine, warn, progress)
     rows = tables.write(task, folder)
     with _stopped(task, folder):
         figure.write(task, folder, rows)
@@ -41,7 +37,7 @@ def evaluate(
     say(f"written to {folder.path}: results.json, results.csv, results.md, times.json")
 
 
-def _work(task, folder, worker, machine, warn, progress):
+def _work(task, folder, machine, warn, progress):
     left = [unit for unit in task.units if unit not in folder]
     total, done = sum(map(task.cost, task.units)), sum(map(task.cost, left))
     bar = progress(
@@ -49,16 +45,10 @@ def _work(task, folder, worker, machine, warn, progress):
         smoothing=0.05, disable=None if left else True, dynamic_ncols=True,
     )  # fmt: skip
     with bar, _stopped(task, folder):
-        if machine is None:
-            results = ((unit, worker.run(unit, bar.update)) for unit in left)
-        else:
-            results = cluster.results(machine, task, left)
-        for unit, result in results:
+        for unit, result in machine.results(task, left, bar.update):
             folder.write(unit, result)
             for reference, why in result.skipped:
                 warn(f"skipped {reference}: {why}")
-            if machine is not None:
-                bar.update(task.cost(unit))
 
 
 @contextlib.contextmanager

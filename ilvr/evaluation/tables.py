@@ -14,9 +14,9 @@ import torch
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from .folder import Folder
+from .metrics import DIMENSIONS, columns, measured
 from .plan import Setting, Task
 
-DIMENSIONS = 16  # of the encoder's features, at most
 REPLICATES = 100  # of the bootstrap
 CHUNK = 64  # units whose features are added up at once
 
@@ -26,7 +26,7 @@ def write(task: Task, folder: Folder) -> list[dict]:
     and times.json; gives the rows, one a setting."""
     rows = [_row(task, folder, setting) for setting in task.settings if setting.kind != "real"]
     if "fid" in task.metrics:
-        name = names(task)["fid"]
+        name = next(column.name for column in columns(task) if column.metric == "fid")
         for row, (distance, margin) in zip(rows, _distances(task, folder)):
             row[name] = distance
             if margin is not None:
@@ -42,67 +42,32 @@ def write(task: Task, folder: Folder) -> list[dict]:
     return rows
 
 
-def names(task: Task) -> dict[str, str]:
-    """What each metric is called in the results: an encoder's distance is no FID."""
-    if task.options.features == "inception":
-        return {"fid": "FID", "lpips": "LPIPS"}
-    return {"fid": "Frechet distance", "lpips": "encoder distance"}
-
-
-def measured(task: Task) -> dict[str, str]:
-    """In words, what each number is."""
-    real = f"{len(task.real)} pictures of {task.options.real or 'the references'}"
-    encoder = "the encoder of the loaded U-Net"
-    inception = task.options.features == "inception"
-    fid = "2048 features of Inception-v3 (torch-fidelity)"
-    lpips = "LPIPS (AlexNet, torchmetrics)"
-    if not inception:
-        fid = f"the {DIMENSIONS} leading whitened features of {encoder} at timestep 50"
-        lpips = f"distance of the normalised activations in {encoder} at timestep 50"
-    words = {
-        "fid": f"Frechet distance to {real}: {fid}",
-        "lpips": f"Diversity: {lpips}, mean over all pairs of the samples of one reference",
-        "niqe": "NIQE (pyiqa), mean over pictures",
-        "agreement": "PSNR of the downsampled picture against the downsampled reference, dB, mean "
-        "over pictures: in float before clamping, and in 8 bits",
-    }
-    return {metric: words[metric] for metric in task.metrics}
-
-
 def _row(task, folder, setting):
     """The counts of a setting, and the means of what was measured."""
     span = setting.range
     row = {"setting": setting.title, "factor": setting.factor}
     row |= {"start": span.start if span else None, "end": span.end if span else None}
     row |= {"images": 0, "skipped": 0}
+    means = [column for column in columns(task) if column.metric != "fid"]
     totals: dict[str, list] = {}
     for unit in task.units_of(setting):
         arrays = folder.read(unit)
         row["images"] += len(arrays["reference"])
         row["skipped"] += len(arrays["skipped"])
-        for name in ("lpips", "niqe", "agreement", "agreement8", "evaluations"):
+        for name in [*(column.key for column in means), "evaluations"]:
             if name in arrays:
                 total = totals.setdefault(name, [0.0, 0])
                 total[0] += float(arrays[name].sum())
                 total[1] += arrays[name].size
     if not row["images"]:
         raise ValueError(f"None of the {row['skipped']} references could be read.")
-    means = {name: total / count for name, (total, count) in totals.items() if count}
-    for metric, name in _columns(task).items():
-        if metric in means:
-            row[name] = means[metric]
+    for column in means:
+        total, count = totals.get(column.key, (0.0, 0))
+        if count:
+            row[column.name] = total / count
     if "evaluations" in totals:
         row["evaluations per image"] = totals["evaluations"][0] / row["images"]
     return row
-
-
-def _columns(task):
-    return {
-        "lpips": names(task)["lpips"],
-        "niqe": "NIQE",
-        "agreement": "agreement, dB",
-        "agreement8": "agreement in 8 bits, dB",
-    }
 
 
 def _sampled(setting):
@@ -236,31 +201,19 @@ def markdown(task: Task, rows: list[dict]) -> str:
     if last["skipped"]:
         lines.append(f"References that could not be read and are left out: {last['skipped']}.")
     for metric, words in measured(task).items():
-        for name, (title, digits) in _titles(task)[metric].items():
-            lines += ["", f"### {title}", "", *_table(task, rows, name, digits)]
+        for column in columns(task):
+            if column.metric == metric:
+                lines += ["", f"### {column.title}", "", *_table(task, rows, column)]
         lines += ["", f"{words}."]
     return "\n".join(lines) + "\n"
 
 
-def _titles(task):
-    """{metric: {column of the rows: (title, digits)}}"""
-    fid, lpips = names(task)["fid"], names(task)["lpips"]
-    return {
-        "fid": {fid: (f"Table 1. {fid}, lower is better", 2)},
-        "lpips": {lpips: (f"Table 2. Diversity ({lpips}), higher is more diverse", 3)},
-        "niqe": {"NIQE": ("Table A. NIQE, lower is better", 2)},
-        "agreement": {
-            "agreement, dB": ("Agreement with the reference in float, dB", 1),
-            "agreement in 8 bits, dB": ("Agreement with the reference in 8 bits, dB", 1),
-        },
-    }
-
-
-def _table(task, rows, name, digits):
+def _table(task, rows, column):
+    name, digits = column.name, column.digits
     others = [row for row in rows if row["factor"] is None and name in row]
-    columns = [row["setting"] for row in others] + [f"N = {n:g}" for n in task.filters]
-    yield f"| range | {' | '.join(columns)} |"
-    yield "|---" * (len(columns) + 1) + "|"
+    heads = [row["setting"] for row in others] + [f"N = {n:g}" for n in task.filters]
+    yield f"| range | {' | '.join(heads)} |"
+    yield "|---" * (len(heads) + 1) + "|"
     for i, span in enumerate(task.spans):
         shown = [_cell(row, name, digits) if i == 0 else "" for row in others]
         bounds = (span.start, span.end)
@@ -275,9 +228,9 @@ def _cell(row, name, digits):
 
 
 def _csv(rows):
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

@@ -11,6 +11,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from .. import samplers
 from ..image import fit, load_mask, open_image, seen, to_images, to_tensor
+from ..settings import available_device
 from .features import measures
 from .plan import SHOWN, Task, Unit
 
@@ -153,6 +154,22 @@ class Worker:
 
     def _blank(self, count):
         return torch.zeros(count, self.model.configuration.in_channels, self.size, self.size)
+
+
+class Here:
+    """This process, with the interface of `cluster.Cluster`."""
+
+    device = staticmethod(available_device)
+    threads = property(lambda self: torch.get_num_threads())
+
+    def check(self, task: Task) -> None:
+        """ValueError, before anything is written, for settings that do not fit the model."""
+        self._worker = Worker(task)
+
+    def results(self, task: Task, units: list[Unit], tick: Callable[[int], object]):
+        """Each unit with its result; calls `tick` as the network is evaluated."""
+        for unit in units:
+            yield unit, self._worker.run(unit, tick)
 
 
 def decibels(x: Tensor, y: Tensor) -> np.ndarray:
