@@ -26,7 +26,7 @@ from ilvr import LowPassFilter, NoisedReference, Refinement, contact_sheet, load
 from ilvr.checkpoint import BUNDLED
 from ilvr.evaluation.plan import digest
 from ilvr.image import load_image, seen
-from ilvr.reference import ItemNoise
+from ilvr.noise import ItemNoise
 from ilvr.samplers import dpmpp_2m
 from tooling.frechet import distance, features
 from tooling.pictures import generated, pictures, psnr

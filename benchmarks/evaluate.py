@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from benchmarks import alternatives, domains
 from ilvr.cli import main as ilvr
+from ilvr.disk import whole
 from training.render import HELD_OUT, render
 
 REAL = HELD_OUT + 10_000
@@ -89,9 +90,8 @@ def pictures(folder: Path, count: int, draw) -> Path:
     files = [folder / f"{i:05}.png" for i in range(count)]
     for i, file in enumerate(tqdm(files, f"drawing {folder.name}", disable=None, leave=False)):
         if not file.exists():
-            partial = file.with_suffix(".partial")
-            draw(i).save(partial, "PNG")
-            partial.replace(file)
+            with whole(file) as partial:
+                draw(i).save(partial, "PNG")
     return folder
 
 

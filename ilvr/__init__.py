@@ -5,7 +5,8 @@ from .guidance import ConditioningRange, Refinement, match_low_frequencies
 from .image import contact_sheet, load_image, load_mask, to_images
 from .low_pass import LowPassFilter
 from .model import Configuration, DiffusionModel
-from .reference import ItemNoise, NoisedReference
+from .noise import ItemNoise
+from .reference import NoisedReference
 from .samplers import ddim, ddpm, dpmpp_2m, sample, steps
 from .schedule import NoiseSchedule
 

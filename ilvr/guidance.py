@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .low_pass import LowPassFilter
-from .reference import ItemNoise, NoisedReference
+from .noise import ItemNoise
+from .reference import NoisedReference
 
 GUIDES = ("state", "prediction")
 LOG_SIGMA_SPAN = 9.0

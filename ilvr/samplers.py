@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .guidance import Refinement
 from .model import DiffusionModel
-from .reference import ItemNoise
+from .noise import ItemNoise
 from .schedule import CLEAN, Level, NoiseSchedule
 
 Denoiser = Callable[[Tensor, float], Tensor]

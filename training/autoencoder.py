@@ -5,7 +5,6 @@ as they are.
 """
 
 import argparse
-import os
 import time
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from ilvr.autoencoder import Autoencoder
+from ilvr.disk import whole
 from training import data
 from training.train import has_bfloat16
 
@@ -136,12 +136,11 @@ def local_detail(decoded, x):
 def save(model, optimiser, progress, args):
     """The weights in fp16 and the state to resume from, each replaced in one go."""
     weights = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}
-    part = args.out / "autoencoder.part"
-    save_file(weights, part, metadata={"crops": str(progress["seen"])})
-    os.replace(part, args.out / "autoencoder.safetensors")
+    with whole(args.out / "autoencoder.safetensors") as partial:
+        save_file(weights, partial, metadata={"crops": str(progress["seen"])})
     state = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
-    torch.save(state | {"progress": progress}, part)
-    os.replace(part, args.out / "autoencoder-state.pt")
+    with whole(args.out / "autoencoder-state.pt") as partial:
+        torch.save(state | {"progress": progress}, partial)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@
 """
 
 import argparse
-import os
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from ilvr.disk import whole
 from ilvr.image import fit, open_image, picture_files
 from training.render import render
 from training.scenery import scene
@@ -26,14 +26,12 @@ def renders(path: Path, count: int, size: int) -> np.ndarray:
         pictures = np.load(path, mmap_mode="r")
         if pictures.shape == (count, size, size, 3):
             return pictures
-    part = path.with_suffix(".part")
-    pictures = np.lib.format.open_memmap(part, "w+", np.uint8, (count, size, size, 3))
-    with ProcessPoolExecutor() as pool:
+    with whole(path) as part, ProcessPoolExecutor() as pool:
+        pictures = np.lib.format.open_memmap(part, "w+", np.uint8, (count, size, size, 3))
         drawn = pool.map(partial(render, size=size), range(count), chunksize=64)
         for i, picture in enumerate(tqdm(drawn, "Drawing landscapes", count)):
             pictures[i] = picture
-    pictures.flush()
-    os.replace(part, path)
+        pictures.flush()
     return np.load(path, mmap_mode="r")
 
 
@@ -47,12 +45,11 @@ def draw_scenes(folder: Path, count: int, workers: int | None, first: int = 0):
 
 
 def draw_shard(folder: Path, first: int):
-    path, part = folder / f"{first:08d}.npy", folder / f"{first:08d}.part"
-    if path.exists():
-        return
-    with open(part, "wb") as file:
-        np.save(file, np.stack([scene(seed) for seed in range(first, first + SHARD)]))
-    os.replace(part, path)
+    path = folder / f"{first:08d}.npy"
+    if not path.exists():
+        pictures = np.stack([scene(seed) for seed in range(first, first + SHARD)])
+        with whole(path) as part, part.open("wb") as file:
+            np.save(file, pictures)
 
 
 def scenes(folder: Path) -> list[np.ndarray]:

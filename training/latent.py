@@ -8,7 +8,6 @@ import argparse
 import copy
 import itertools
 import json
-import os
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +19,7 @@ from tqdm import tqdm
 
 from ilvr import Configuration, NoiseSchedule
 from ilvr.autoencoder import COMPRESSION, Autoencoder
+from ilvr.disk import whole
 from ilvr.unet import UNet
 from training import data
 from training.loss import Posterior, at
@@ -198,15 +198,13 @@ def save(run, args):
     network = {f"network.{name}": tensor for name, tensor in weights.items()}
     autoencoder = load_file(args.autoencoder or args.out / "autoencoder.safetensors")
     replaced(network | autoencoder, metadata, args.out / "model.safetensors")
-    part = args.out / "state.part"
-    torch.save(run.state(), part)
-    os.replace(part, args.out / "state.pt")
+    with whole(args.out / "state.pt") as partial:
+        torch.save(run.state(), partial)
 
 
 def replaced(tensors, metadata, path):
-    part = path.with_suffix(".part")
-    save_file(tensors, part, metadata=metadata)
-    os.replace(part, path)
+    with whole(path) as partial:
+        save_file(tensors, partial, metadata=metadata)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import argparse
 import copy
 import csv
 import math
-import os
 import signal
 import time
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from ilvr import (
     sample,
     to_images,
 )
+from ilvr.disk import whole
 from ilvr.unet import UNet
 from training import data
 from training.loss import Posterior, bound, coarse, importance, sample_steps, simple, varied
@@ -258,9 +258,8 @@ class Curve:
 def save(run, args):
     """The averaged weights and the state to resume from, each replaced in one go."""
     save_weights(run, args, "ema.safetensors")
-    part = args.out / "state.part"
-    torch.save(run.state(), part)
-    os.replace(part, args.out / "state.pt")
+    with whole(args.out / "state.pt") as partial:
+        torch.save(run.state(), partial)
 
 
 def save_weights(run, args, name):

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..model import DiffusionModel
-from ..reference import ItemNoise
+from ..noise import ItemNoise
 
 TIMESTEP = 50  # at which the encoder sees pictures: nearly all of their detail is left
 NIQE_SIZE = 96  # pixels of a side of its blocks
