@@ -4,14 +4,14 @@ import json
 import re
 from pathlib import Path
 
-from .layouts import LATENT, TEXT, OtherKind
+from .layouts import CONTROLNET, LATENT, TEXT, VAE, OtherKind
 
 WEIGHTS = "diffusion_pytorch_model"  # as diffusers calls the file
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")  # the ones to prefer first
 CLASSES = ("UNet2DModel", "UNetModel")  # the second is its name in 2022
 OTHER_CLASSES = {
-    r"ControlNet|T2IAdapter": "a ControlNet",
-    r"Autoencoder|VQModel": "a VAE",
+    r"ControlNet|T2IAdapter": CONTROLNET,
+    r"Autoencoder|VQModel": VAE,
     r"Condition|Transformer|Motion|Prior": LATENT,
     r"": "a model of another kind",
 }

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 PROBE = "time_embed.0.weight"  # in guided-diffusion's layout
+LORA, VAE, CONTROLNET = "a LoRA", "a VAE", "a ControlNet"
 LATENT = "a latent diffusion model such as Stable Diffusion"
 TEXT = "a text-conditional model"
 OTHER_KINDS = {  # and what a key of theirs looks like
-    "a LoRA": r"lora_|\.lora",
+    LORA: r"lora_|\.lora",
     LATENT: r"transformer_blocks|first_stage_model|cond_stage_model|context_embedder",
     TEXT: r"add_k_proj|encoder_hid_proj",
-    "a VAE": r"^(encoder|decoder)\.",
+    VAE: r"^(encoder|decoder)\.",
 }
 
 

@@ -19,15 +19,16 @@ from comfy.model_patcher import ModelPatcher
 
 from ...ilvr import Configuration
 from ...ilvr.checkpoint import BUNDLED, OtherKind, read, settings_files
+from ...ilvr.checkpoint.layouts import CONTROLNET, LATENT, LORA, VAE
 from ...ilvr.unet import Block, UNet
 
 FOLDER = "adm"
 DTYPES = [torch.float16, torch.bfloat16, torch.float32]  # what the host may choose from, best first
 LOADERS = {  # the host's, for what people choose by mistake
-    "a LoRA": "Load LoRA",
-    "a latent diffusion model such as Stable Diffusion": "Load Checkpoint or Load Diffusion Model",
-    "a VAE": "Load VAE",
-    "a ControlNet": "Load ControlNet Model",
+    LORA: "Load LoRA",
+    LATENT: "Load Checkpoint or Load Diffusion Model",
+    VAE: "Load VAE",
+    CONTROLNET: "Load ControlNet Model",
 }
 VARIANCE = "ilvr_learned_variance"  # in transformer_options: who takes the network's output
 
