@@ -1,37 +1,43 @@
 """`python -m ilvr`: sample, sweep, evaluate, inspect, convert."""
 
-import argparse
+import io
 import itertools
 import os
 import sys
-from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
 from . import checkpoint, samplers
 from .disk import writable_folder
-from .guidance import GUIDES, ConditioningRange
+from .guidance import ConditioningRange
 from .image import (
     contact_sheet,
     fit,
     load_mask,
     open_image,
+    pictures,
     read_parameters,
     save_png,
     to_images,
     to_tensor,
+    unreadable,
 )
-from .low_pass import KERNELS
-from .reference import NOISES
-from .settings import DTYPES, Settings, overrides
+from .parser import parser
+from .settings import Settings, overrides
 
 SHEET_COLUMNS = 8  # results of one reference beside each other
+NAME_BYTES = 200  # of a file's 255
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; 0, or 2 after one sentence on stderr."""
-    options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):  # names that a terminal's encoding does not have
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    options = parser(
+        sample=_sample, sweep=_sweep, evaluate=_evaluate, inspect=_inspect, convert=_convert
+    ).parse_args(arguments)
     try:
         options.run(options)
     except ValueError as error:
@@ -49,24 +55,25 @@ def _sample(options):
     """Every reference with every seed, then one sheet of all."""
     settings, seeds = Settings.of(options), _seeds(options)
     low_pass, span = settings.low_pass(options.factor), ConditioningRange(*options.range)
-    jobs = [(path, seed) for path in options.references for seed in seeds]
-    run = _Run(settings, options.references)
+    references = pictures(options.references)
+    jobs = [(path, seed) for path in references for seed in seeds]
+    run = _Run(settings, references)
     run.expect(len(jobs))
     results = {}
     for (path, seed), image in run.images(jobs, low_pass, span):
-        name = f"{path.stem}-N{options.factor:g}-{seed}.png"
+        name = f"{_short(path.stem)}-N{options.factor:g}-{seed}.png"
         of = {"reference": str(path), "seed": seed}
         run.save(image, name, of | settings.parameters(low_pass, span))
         results[path, seed] = image
     groups = [seeds[i : i + SHEET_COLUMNS] for i in range(0, len(seeds), SHEET_COLUMNS)]
     rows, labels = [], []
-    for path, group in itertools.product(options.references, groups):
+    for path, group in itertools.product(references, groups):
         rows.append([run.pictures[path], *(results[path, seed] for seed in group)])
         labels.append(path.stem if len(groups) == 1 else f"{path.stem}, seeds from {group[0]}")
     columns = ["reference", *(f"seed {seed}" for seed in seeds)] if len(groups) == 1 else []
     title = run.title(f"N = {options.factor:g}, range {span}")
-    of = {"references": [str(path) for path in options.references], "seeds": seeds}
-    sheet = contact_sheet(rows, columns, labels, title)
+    of = {"references": [str(path) for path in references], "seeds": seeds}
+    sheet = run.sheet(rows, columns, labels, title)
     run.save(sheet, "sheet.png", of | settings.parameters(low_pass, span))
 
 
@@ -86,11 +93,11 @@ def _sweep(options):
         rows += [[run.pictures[path], *images] for images in zip(*columns)]
         labels += [f"{span}, seed {seed}" for seed in seeds]
     names = ["reference", *(f"N = {low_pass.factor:g}" for low_pass in filters)]
-    sheet = contact_sheet(rows, names, labels, run.title(f"{path.stem}: factors and ranges"))
+    sheet = run.sheet(rows, names, labels, run.title(f"{path.stem}: factors and ranges"))
     of = {"reference": str(path), "seeds": seeds}
     of |= settings.parameters(filters[0], spans[0])
     of |= {"factor": options.factors, "range": [[span.start, span.end] for span in spans]}
-    run.save(sheet, f"sweep-{path.stem}.png", of)
+    run.save(sheet, f"sweep-{_short(path.stem)}.png", of)
 
 
 def _evaluate(options):
@@ -128,8 +135,9 @@ class _Run:
         if self.model.assumed:
             _warn(settings.doubts(self.model.assumed))
         size, mask = self.model.configuration.image_size, settings.mask
+        channels = self.model.configuration.in_channels
         self.masks = {path: load_mask(mask, size, path) for path in paths if mask}
-        self.pictures = {path: fit(image, size) for path, image in self.pictures.items()}
+        self.pictures = {path: fit(image, size, channels) for path, image in self.pictures.items()}
         self.out = writable_folder(settings.out)
 
     def title(self, what):
@@ -137,6 +145,14 @@ class _Run:
         name, steps = self.settings.sampler, self.settings.respacing
         steps = steps or samplers.step_count(self.model.schedule, name, self.settings.steps)
         return f"{what}; {name}, {steps} steps"
+
+    def sheet(self, rows, columns, labels, title):
+        if missing := unreadable("".join([title, *columns, *labels])):
+            _warn(
+                f"no font of this machine has {missing!r}, of which the sheet shows boxes; install "
+                f"one, such as Noto Sans CJK."
+            )
+        return contact_sheet(rows, columns, labels, title)
 
     def expect(self, images, times=1):
         """Sets up the bar for that many images, run in batches, and runs of them."""
@@ -178,121 +194,10 @@ def _seeds(options):
     return list(range(options.seed, options.seed + options.count))
 
 
+def _short(stem):
+    """So much of a name that what is made of it is short enough for a file."""
+    return stem.encode()[:NAME_BYTES].decode(errors="ignore")
+
+
 def _warn(text):
     tqdm.write(f"ilvr: {text}", file=sys.stderr)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(2, f"ilvr: {message}; see --help.\n")
-
-
-def _parser():
-    parser = _Parser("python -m ilvr", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    sample = commands.add_parser("sample", help="pictures that follow references")
-    sample.add_argument("references", nargs="+", type=Path, metavar="REFERENCE")
-    sample.add_argument("--factor", type=_number, default=8, help="downsampling factor N [8]")
-    sample.add_argument(
-        "--range", nargs=2, type=_number, default=(1000, 0), metavar=("START", "END"),
-        help="timesteps that follow the reference: 1000 = pure noise, 0 = finished [1000 0]",
-    )  # fmt: skip
-    sample.set_defaults(run=_sample)
-
-    sweep = commands.add_parser("sweep", help="one sheet of factors and ranges")
-    sweep.add_argument("reference", type=Path, metavar="REFERENCE")
-    sweep.add_argument("--factors", nargs="+", type=_number, default=[2, 4, 8, 16, 32])
-    sweep.add_argument(
-        "--ranges", nargs="+", default=["0"], help="ends, or START-END, of the range [0]"
-    )
-    sweep.set_defaults(run=_sweep)
-    for command in (sample, sweep):
-        _add_sampling(command)
-        command.add_argument("--count", type=_positive, default=4, help="images a reference [4]")
-    evaluate = _add_evaluate(commands)
-
-    inspect = commands.add_parser("inspect", help="what is recognised in a checkpoint")
-    convert = commands.add_parser("convert", help="a checkpoint as one .safetensors")
-    for command, run in ((inspect, _inspect), (convert, _convert)):
-        command.add_argument("file", type=Path, metavar="FILE", help="or a folder of diffusers")
-        command.set_defaults(run=run)
-    convert.add_argument("target", type=Path, metavar="FILE.safetensors")
-    for command in (sample, sweep, evaluate, inspect, convert):
-        command.add_argument(
-            "--set", action="append", default=[], metavar="NAME=VALUE",
-            help="override a recognised value; inspect names them",
-        )  # fmt: skip
-    return parser
-
-
-def _add_evaluate(commands):
-    evaluate = commands.add_parser("evaluate", help="the paper's tables, on pictures of your own")
-    add = evaluate.add_argument
-    add("references", nargs="+", type=Path, metavar="REFERENCES", help="folders or pictures")
-    add("--factors", nargs="+", type=_number, default=[4, 8, 16, 32], help="[4 8 16 32]")
-    add("--ranges", nargs="+", default=["0"], help="ends, or START-END, of the range [0]")
-    add("--samples-per-reference", type=_positive, default=10, metavar="COUNT", help="[10]")
-    add(
-        "--metrics", nargs="+", choices=["fid", "lpips", "niqe", "agreement"],
-        help="[all; niqe with features inception]",
-    )  # fmt: skip
-    add(
-        "--features", choices=["inception", "model"], default="inception",
-        help="of fid and lpips: published networks, or the model's own encoder, with no download",
-    )  # fmt: skip
-    add("--real", type=Path, metavar="DIR", help="pictures to compare with [the references]")
-    add("--limit", type=_positive, help="take the first so many references")
-    add("--keep", choices=["none", "sheet", "all"], default="sheet", help="pictures [sheet]")
-    add(
-        "--ray", nargs="?", const="auto", metavar="ADDRESS",
-        help="run on a Ray cluster: auto, or its address",
-    )  # fmt: skip
-    _add_sampling(evaluate)
-    evaluate.set_defaults(run=_evaluate)
-    return evaluate
-
-
-def _add_sampling(command):
-    add = command.add_argument
-    boolean = argparse.BooleanOptionalAction
-    add("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
-    add("--model", type=Path, help="checkpoint, or folder of diffusers [the bundled one]")
-    add("--kernel", choices=list(KERNELS), default="cubic")
-    add("--exact", action=boolean, default=True, help="low frequencies exactly [yes]")
-    add("--guide", choices=GUIDES, default="state")
-    add("--strength", type=_number, default=1.0, help="0 to 1, below 1 with guide prediction [1]")
-    add("--noise", choices=NOISES, default="fresh", help="of the reference [fresh]")
-    add("--mask", type=Path, help="picture of the reference's size: white follows, black is free")
-    add("--released", action="store_true", help="noise and range as in the authors' code")
-    add("--sampler", choices=list(samplers.DEFAULT_STEPS), default="dpmpp_2m")
-    add("--steps", type=int, help=f"of the sampler {samplers.DEFAULT_STEPS}")
-    add("--respacing", help="instead of steps: a count, ddimN, or counts of sections a,b,c")
-    add("--spacing", choices=samplers.SPACINGS, default="karras", help="of dpmpp_2m [karras]")
-    add("--variance", choices=samplers.VARIANCES, help="of ddpm [learned if it is]")
-    add("--eta", type=_number, default=0.0, help="of ddim, 0 to 1 [0]")
-    add("--clip", action=boolean, default=True, help="clamp predicted images [yes]")
-    add("--class-label", type=int, help="of a class-conditional model")
-    add("--batch-size", type=_positive, default=8)
-    add("--seed", type=_natural, default=0, help="of the first image; the next take the next ones")
-    add("--device", help="cpu, cuda, ... [cuda if there]")
-    add("--dtype", choices=list(DTYPES), default="float32")
-
-
-def _number(text):
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
-
-
-def _whole(least):
-    def parse(text):
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least}")
-        return int(text)
-
-    return parse
-
-
-_positive, _natural = _whole(1), _whole(0)

@@ -1,5 +1,7 @@
 """Pictures: files <-> tensors in [-1, 1], masks, contact sheets."""
 
+import contextlib
+import glob
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +14,37 @@ from torch import Tensor
 from .disk import whole
 
 MAX_PIXELS = 100_000_000
+FONTS = (  # with Chinese, Japanese and Korean, by the names of their files on Linux, Windows, macOS
+    "NotoSansCJK-Regular.ttc", "wqy-microhei.ttc", "wqy-zenhei.ttc", "DroidSansFallbackFull.ttf",
+    "msyh.ttc", "simhei.ttf", "meiryo.ttc", "malgun.ttf", "PingFang.ttc", "Hiragino Sans GB.ttc",
+    "Arial Unicode.ttf", "DejaVuSans.ttf", "arial.ttf",
+)  # fmt: skip
 
 
 def picture_files(folder: Path) -> list[Path]:
     """The files under a folder whose names end as those of pictures that can be read, sorted."""
     readable = {end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     return [file for file in sorted(folder.rglob("*")) if file.suffix.lower() in readable]
+
+
+def pictures(paths: Sequence[str | Path]) -> list[Path]:
+    """The files, those of the folders, and those that names with * or ? stand for, sorted each.
+
+    Raises ValueError where a name is of nothing.
+    """
+    return [file for path in paths for file in _pictures(Path(path))]
+
+
+def _pictures(path):
+    if path.is_dir():
+        if not (files := picture_files(path)):
+            raise ValueError(f"{path} holds no pictures; give a folder with PNG or JPEG files.")
+        return files
+    # A shell of Windows leaves names with * as they are.
+    files = [path] if path.exists() else sorted(map(Path, glob.glob(str(path))))
+    if not files:
+        raise ValueError(f"{path}: there is no such picture or folder.")
+    return files
 
 
 def open_image(path: str | Path) -> Image.Image:
@@ -59,9 +86,10 @@ def _eight_bit(image):
     return image
 
 
-def load_image(path: str | Path, size: int) -> Tensor:
-    """(1, 3, size, size) in [-1, 1]: the picture, cropped around its centre and resampled."""
-    return to_tensor(fit(open_image(path), size))
+def load_image(path: str | Path, size: int, channels: int = 3) -> Tensor:
+    """(1, channels, size, size) in [-1, 1]: the picture, cropped around its centre and resampled;
+    grey where `channels` is 1."""
+    return to_tensor(fit(open_image(path), size, channels))
 
 
 def load_mask(path: str | Path, size: int, like: str | Path) -> Tensor:
@@ -78,7 +106,9 @@ def load_mask(path: str | Path, size: int, like: str | Path) -> Tensor:
     return (to_tensor(fit(mask.convert("L"), size)) + 1) / 2
 
 
-def fit(image: Image.Image, size: int) -> Image.Image:
+def fit(image: Image.Image, size: int, channels: int = 3) -> Image.Image:
+    """The centre square, `size` pixels wide; grey where `channels` is 1."""
+    image = image.convert("L") if channels == 1 else image
     return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
 
 
@@ -89,9 +119,9 @@ def to_tensor(image: Image.Image) -> Tensor:
 
 
 def to_images(x: Tensor) -> list[Image.Image]:
-    """Pictures of (B, 3, H, W) in [-1, 1]; what lies outside is clamped."""
+    """Pictures of (B, 3 or 1, H, W) in [-1, 1]; what lies outside is clamped."""
     array = ((x.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-    return [Image.fromarray(picture) for picture in array]
+    return [Image.fromarray(picture[..., 0] if x.shape[1] == 1 else picture) for picture in array]
 
 
 def seen(x: Tensor) -> Tensor:
@@ -116,6 +146,28 @@ def read_parameters(path: str | Path) -> dict | None:
         return None
 
 
+def unreadable(text: str) -> str:
+    """Those characters of a text for which no font of this machine has a shape."""
+    font = _font(text, 13)
+    return "".join(dict.fromkeys(letter for letter in text if not _shaped(font, letter)))
+
+
+def _font(text, size):
+    """The first font with a shape for every letter, else the one with the most."""
+    fonts = [ImageFont.load_default(size)]
+    for name in () if text.isascii() else FONTS:
+        with contextlib.suppress(OSError):
+            fonts.append(ImageFont.truetype(name, size))
+    return max(fonts, key=lambda font: sum(_shaped(font, letter) for letter in set(text)))
+
+
+def _shaped(font, letter):
+    """Whether it is drawn otherwise than a character that no font has."""
+    if letter.isspace():
+        return True
+    return bytes(font.getmask(letter)) != bytes(font.getmask("\U0010fffe"))
+
+
 def contact_sheet(
     rows: Sequence[Sequence[Image.Image | None]],
     columns: Sequence[str] = (),
@@ -130,7 +182,7 @@ def contact_sheet(
     """
     first = next(image for row in rows for image in row if image is not None)
     size = (cell, max(1, round(cell * first.height / first.width)))
-    font, gap, line = ImageFont.load_default(13), 4, 20
+    font, gap, line = _font("".join([title, *columns, *labels]), 13), 4, 20
     left = max((int(font.getlength(label)) for label in labels), default=0) + 2 * gap
     top = gap + line * (bool(title) + bool(columns))
     width = left + max(len(row) for row in rows) * (cell + gap)

@@ -37,6 +37,7 @@ class Configuration:
     noise_schedule: str = "linear"
     diffusion_steps: int = 1000
     rescale_timesteps: bool = False
+    sigma_small: bool = False  # ddpm's variance where it is not learned
     # The same in all of guided-diffusion; not in diffusers.
     norm_groups: int = 32
     norm_eps: float = 1e-5
@@ -54,6 +55,11 @@ class Configuration:
     def widths(self) -> list[int]:
         """Channels of each level, from the full size down."""
         return [round(mult * self.model_channels) for mult in self.channel_mult]
+
+    @property
+    def variance(self) -> str:
+        """Of ddpm, where nothing else is asked for: learned, or what the model's project takes."""
+        return "learned" if self.learn_sigma else "small" if self.sigma_small else "large"
 
     @property
     def out_channels(self) -> int:

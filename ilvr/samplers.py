@@ -138,7 +138,8 @@ def steps(
 
     sampler: dpmpp_2m, ddim or ddpm. steps: their number, of the sampler's default where None.
     respacing: the levels instead, in guided-diffusion's notation (`NoiseSchedule.respaced`).
-    spacing: of dpmpp_2m's steps, "karras" or "uniform" in timesteps. variance: of ddpm. eta: of
+    spacing: of dpmpp_2m's steps, "karras" or "uniform" in timesteps. variance: of ddpm, None being
+    the learned one, else the one that the model's own project takes. eta: of
     ddim. clip: clamp predicted images to [-1, 1]. label: class of a conditional model.
     Raises ValueError, before the first step, for settings that do not fit.
     """
@@ -161,6 +162,7 @@ def steps(
         return dpmpp_2m(denoiser, x, levels, noise, refinement, clip=clip)
     schedule = model.schedule.respaced(count if respacing is None else respacing)
     if sampler == "ddpm":
+        variance = variance or model.configuration.variance
         return ddpm(denoiser, x, schedule, noise, refinement, variance=variance, clip=clip)
     if sampler == "ddim":
         return ddim(denoiser, x, schedule.descending, noise, refinement, eta=eta, clip=clip)

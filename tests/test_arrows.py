@@ -9,7 +9,7 @@ import pytest
 from tooling.hosts import ROOT
 
 ROOMS = [  # of ilvr/, as in CONTRIBUTING.md: each may import those behind it
-    "__main__", "cli", "evaluation", "adapters", "settings", "samplers", "checkpoint",
+    "__main__", "cli", "parser", "evaluation", "adapters", "settings", "samplers", "checkpoint",
     "model", "unet", "autoencoder", "guidance", "reference",
     "noise", "low_pass", "schedule", "image", "disk",
 ]  # fmt: skip

@@ -1,8 +1,8 @@
 """Checkpoints of ADM models and of those of Ho et al.: recognise, load, convert.
 
-files.py reads state dicts, layouts.py knows the names that projects give their layers, diffusers.py
-the files beside a model of diffusers, published.py the published models; recognise.py makes of
-these a configuration.
+files.py reads state dicts, layouts.py knows the names that projects give their layers, in the terms
+of names.py, diffusers.py the files beside a model of diffusers, published.py the published models;
+recognise.py makes of these a configuration.
 """
 
 import json

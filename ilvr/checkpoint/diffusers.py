@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .layouts import CONTROLNET, LATENT, TEXT, VAE, OtherKind
 
+TRAINING = r"(optimizer|scheduler|sampler|scaler|random_states)(_\d+)?"  # accelerate's own files
 WEIGHTS = "diffusion_pytorch_model"  # as diffusers calls the file
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")  # the ones to prefer first
 CLASSES = ("UNet2DModel", "UNetModel")  # the second is its name in 2022
@@ -58,6 +59,8 @@ def weights_file(folder: Path) -> Path:
         models = sorted(path for path in folder.iterdir() if path.is_dir() and _weights(path))
     if (folder / "model_index.json").exists() and folder / "unet" in models:
         models = [folder / "unet"]
+    if {folder / "unet", folder / "unet_ema"} >= set(models):  # a training's, of accelerate
+        models = models[-1:]
     files = [file for model in models for file in _weights(model)]
     if len(files) == 1:
         _refuse_other_classes(files[0].parent)
@@ -99,6 +102,7 @@ def settings_files(file: Path) -> list[Path]:
 def _weights(folder: Path) -> list[Path]:
     """The files of weights in a folder; one alone where it has diffusers' own name."""
     files = [path for suffix in SUFFIXES for path in sorted(folder.glob(f"*{suffix}"))]
+    files = [path for path in files if not re.fullmatch(TRAINING, path.stem)]
     own = [path for path in files if path.stem == WEIGHTS]
     return own[:1] or files
 
@@ -196,6 +200,7 @@ def _schedule(folder):
         "noise_schedule": SCHEDULES[config["beta_schedule"]],
         "diffusion_steps": length,
         "beta_range": None if usual else ends,
+        "sigma_small": config.get("variance_type") != "fixed_large",
     }
 
 

@@ -1,16 +1,17 @@
 """The layouts that the U-Net is published in, and what other kinds of weights look like.
 
 The network of Ho et al. (2020) is the ADM U-Net with other options, so that diffusers' UNet2DModel
-and the model of rosinality/denoising-diffusion-pytorch differ from guided-diffusion's by the names
-of their parts, and hardly by their weights.
+and the models of rosinality/denoising-diffusion-pytorch and pesser/pytorch_diffusion differ from
+guided-diffusion's by the names of their parts, and hardly by their weights.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+from .names import Layout, Parts, State, by_levels, count, has, within
 
 PROBE = "time_embed.0.weight"  # in guided-diffusion's layout
 LORA, VAE, CONTROLNET = "a LoRA", "a VAE", "a ControlNet"
@@ -36,47 +37,6 @@ class OtherKind(ValueError):
             f"class-conditional diffusion model of pixels is needed."
         )
         self.kind = kind
-
-
-State = dict[str, Tensor]
-Parts = dict[str, tuple[str, ...]]  # from guided-diffusion's name of a layer to another project's
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a project names the layers of the U-Net.
-
-    parts: guided-diffusion's name of each layer and the project's own, which are three where it
-    keeps query, key and value apart. values: what its code fixes, and usual: what it mostly has,
-    both named as in `Configuration`.
-    """
-
-    name: str
-    values: Mapping
-    usual: Mapping = field(default_factory=dict)
-    parts: Parts = field(default_factory=dict)
-
-    def translate(self, state: Mapping[str, Tensor]) -> State:
-        """The state dict in guided-diffusion's names; what is unknown keeps its own."""
-        left, result = dict(state), {}
-        for part in self.parts:
-            for kind in ("weight", "bias"):
-                names = self.own(f"{part}.{kind}")
-                if all(name in left for name in names):
-                    result[f"{part}.{kind}"] = _joined(part, [left.pop(name) for name in names])
-        return result | left
-
-    def adapt(self, state: State, heads: Callable[[int], int]) -> State:
-        """What was translated with weights that mean the same in `UNet`.
-
-        heads: how many the attention over that many channels has.
-        """
-        return state
-
-    def own(self, name: str) -> list[str]:
-        """What the layout calls a parameter of guided-diffusion."""
-        part, _, kind = name.rpartition(".")
-        return [f"{own}.{kind}" for own in self.parts[part]] if part in self.parts else [name]
 
 
 class Rosinality(Layout):
@@ -122,13 +82,6 @@ def other_kind(state: Mapping[str, Tensor]) -> str | None:
     if PROBE in found and not any("output_blocks." in name for name in state):
         return "a classifier"
     return None
-
-
-def _joined(part, tensors):
-    joined = tensors[0] if len(tensors) == 1 else torch.cat(tensors)
-    if part.endswith((".qkv", ".proj_out")) and joined.ndim > 1:
-        return joined.flatten(1)[..., None]  # a linear layer or 1 x 1 convolution, as Conv1d
-    return joined
 
 
 def _add_norm(state, block):
@@ -184,32 +137,49 @@ def _diffusers(state) -> Layout:
         "time_embed.2": ("time_embedding.linear_2",),
         "label_emb": ("class_embedding",),
         "input_blocks.0.0": ("conv_in",),
-        **_within("middle_block.0", "mid_block.resnets.0", residual),
-        **_within("middle_block.1", "mid_block.attentions.0", attention),
-        **_within("middle_block.2", "mid_block.resnets.1", residual),
+        **within("middle_block.0", "mid_block.resnets.0", residual),
+        **within("middle_block.1", "mid_block.attentions.0", attention),
+        **within("middle_block.2", "mid_block.resnets.1", residual),
         "out.0": ("conv_norm_out",),
         "out.2": ("conv_out",),
     }
-    levels = _count(state, r"down_blocks\.(\d+)\.")
-    per_level = _count(state, r"down_blocks\.\d+\.resnets\.(\d+)\.")
-    for level in range(levels):
-        own, first = f"down_blocks.{level}", 1 + level * (per_level + 1)
-        for i in range(per_level):
-            block = f"input_blocks.{first + i}"
-            parts |= _within(f"{block}.0", f"{own}.resnets.{i}", residual)
-            parts |= _within(f"{block}.1", f"{own}.attentions.{i}", attention)
-        last = f"input_blocks.{first + per_level}.0"
-        parts |= _within(last, f"{own}.downsamplers.0", residual | {"op": ("conv",)})
-    for level in range(levels):
-        own, first = f"up_blocks.{level}", level * (per_level + 1)
-        for i in range(per_level + 1):
-            block = f"output_blocks.{first + i}"
-            parts |= _within(f"{block}.0", f"{own}.resnets.{i}", residual)
-            parts |= _within(f"{block}.1", f"{own}.attentions.{i}", attention)
-        last = f"{block}.{2 if _any(state, f'{own}.attentions.') else 1}"
-        parts |= _within(last, f"{own}.upsamplers.0", residual | {"conv": ("conv",)})
+    names = {
+        "down": "down_blocks", "up": "up_blocks", "block": "resnets", "attn": "attentions",
+        "downsample": "downsamplers.0", "upsample": "upsamplers.0",
+    }  # fmt: skip
+    parts |= by_levels(state, names, residual, attention)
     values = {"use_new_attention_order": True, "rescale_timesteps": False}
-    return Layout("diffusers", values, {"num_head_channels": 8}, parts)
+    usual = {"num_head_channels": 8, "sigma_small": True}
+    return Layout("diffusers", values, usual, parts)
+
+
+def _pesser(state) -> Layout:
+    """Of pesser/pytorch_diffusion and of DDIM's own code (Song et al. 2021), after Ho et al.'s:
+    a block is a level, upwards too, where 0 is the full size."""
+    residual = RESIDUAL | {"emb_layers.1": ("temb_proj",), "skip_connection": ("nin_shortcut",)}
+    attention = {"norm": ("norm",), "qkv": ("q", "k", "v"), "proj_out": ("proj_out",)}
+    parts: Parts = {
+        "time_embed.0": ("temb.dense.0",),
+        "time_embed.2": ("temb.dense.1",),
+        "input_blocks.0.0": ("conv_in",),
+        **within("middle_block.0", "mid.block_1", residual),
+        **within("middle_block.1", "mid.attn_1", attention),
+        **within("middle_block.2", "mid.block_2", residual),
+        "out.0": ("norm_out",),
+        "out.2": ("conv_out",),
+    }
+    names = {name: name for name in ("down", "up", "block", "attn", "downsample", "upsample")}
+    parts |= by_levels(state, names, residual, attention, full_size_first=True)
+    values = ADM | {
+        "norm_eps": 1e-6,
+        "sine_first": True,
+        "frequency_shift": 1,
+        "asymmetric_downsample": True,
+        "use_new_attention_order": True,
+        "rescale_timesteps": False,
+    }
+    usual = {"num_heads": 1, "num_head_channels": None, "sigma_small": True}
+    return Layout("pesser/pytorch_diffusion", values, usual, parts)
 
 
 def _rosinality(state) -> Layout:
@@ -221,21 +191,21 @@ def _rosinality(state) -> Layout:
         "time_embed.0": ("time.1",),
         "time_embed.2": ("time.3",),
         "input_blocks.0.0": ("down.0",),
-        **_within("middle_block.0", "mid.0.resblocks", residual),
-        **_within("middle_block.1", "mid.0.attention", attention),
-        **_within("middle_block.2", "mid.1.resblocks", residual),
+        **within("middle_block.0", "mid.0.resblocks", residual),
+        **within("middle_block.1", "mid.0.attention", attention),
+        **within("middle_block.2", "mid.1.resblocks", residual),
     }
-    for i in range(1, _count(state, r"down\.(\d+)\.")):
-        parts |= _within(f"input_blocks.{i}.0", f"down.{i}.resblocks", residual)
-        parts |= _within(f"input_blocks.{i}.1", f"down.{i}.attention", attention)
+    for i in range(1, count(state, r"down\.(\d+)\.")):
+        parts |= within(f"input_blocks.{i}.0", f"down.{i}.resblocks", residual)
+        parts |= within(f"input_blocks.{i}.1", f"down.{i}.attention", attention)
         parts[f"input_blocks.{i}.0.op"] = (f"down.{i}.0",)
     block, up = "", 0
-    for i in range(_count(state, r"up\.(\d+)\.")):
-        if _any(state, f"up.{i}.resblocks."):
+    for i in range(count(state, r"up\.(\d+)\.")):
+        if has(state, f"up.{i}.resblocks."):
             block, up = f"output_blocks.{up}", up + 1
-            attended = _any(state, f"up.{i}.attention.")
-            parts |= _within(f"{block}.0", f"up.{i}.resblocks", residual)
-            parts |= _within(f"{block}.1", f"up.{i}.attention", attention)
+            attended = has(state, f"up.{i}.attention.")
+            parts |= within(f"{block}.0", f"up.{i}.resblocks", residual)
+            parts |= within(f"{block}.1", f"up.{i}.attention", attention)
         elif block:
             parts[f"{block}.{2 if attended else 1}.conv"] = (f"up.{i}.1",)
     values = ADM | {
@@ -243,7 +213,7 @@ def _rosinality(state) -> Layout:
         "use_new_attention_order": False,
         "rescale_timesteps": False,
     }
-    one_head = {"num_heads": 1, "num_head_channels": None}
+    one_head = {"num_heads": 1, "num_head_channels": None, "sigma_small": True}
     return Rosinality("rosinality/denoising-diffusion-pytorch", values, one_head, parts)
 
 
@@ -251,20 +221,5 @@ PROBES = {  # a parameter that every state dict of a layout has, behind its pref
     PROBE: _adm,
     "time_embedding.linear_1.weight": _diffusers,
     "time.3.weight": _rosinality,
+    "temb.dense.0.weight": _pesser,
 }
-
-
-def _within(adm, own, names) -> Parts:
-    return {
-        f"{adm}.{part}": tuple(f"{own}.{name}" for name in others) for part, others in names.items()
-    }
-
-
-def _count(state, pattern):
-    """How many numbers there are from 0 to the greatest that the pattern finds in the names."""
-    found = (re.match(pattern, name) for name in state)
-    return 1 + max((int(match[1]) for match in found if match), default=-1)
-
-
-def _any(state, prefix):
-    return any(name.startswith(prefix) for name in state)

@@ -13,7 +13,9 @@ def _adm(size, channels, mult, blocks, rates, *, classes=None, **rest) -> Config
 # files of google's models; the config folder of rosinality's project.
 FOUR_HEADS = {"num_head_channels": None, "num_heads": 4}
 _PLAIN = {"resblock_updown": False} | FOUR_HEADS
-_HO = _PLAIN | {"num_heads": 1, "learn_sigma": False, "use_scale_shift_norm": False}
+_HO = _PLAIN | {
+    "num_heads": 1, "learn_sigma": False, "use_scale_shift_norm": False, "sigma_small": True,
+}  # fmt: skip
 _GOOGLE = _HO | {
     "use_new_attention_order": True, "norm_eps": 1e-6, "sine_first": True, "frequency_shift": 1,
     "asymmetric_downsample": True,
@@ -66,6 +68,7 @@ PUBLISHED = {
     ),
     "rosinality/denoising-diffusion-pytorch 256x256 (improved.conf)": _adm(
         256, 128, (1, 1, 2, 2, 4, 4), 2, (8, 16), **_PLAIN, learn_sigma=False, sine_first=True,
+        sigma_small=True,
         noise_schedule="cosine",
     ),
 }  # fmt: skip

@@ -20,6 +20,7 @@ from .published import FOUR_HEADS, PUBLISHED
 
 OWN = "its own configuration"  # in the file or beside it
 FIELDS = {field.name: field.type for field in fields(Configuration)}
+CHANNELS = (1, 3, 4)  # grey, colour, latents
 ARCHITECTURE = tuple(FIELDS)[: tuple(FIELDS).index("image_size")]  # what shapes tell
 
 
@@ -35,7 +36,9 @@ class Recognised:
     def assumed(self) -> list[str]:
         """The values, as `name = value`, that stand in neither the weights, file nor table."""
         values = asdict(self.configuration)
-        return [f"{name} = {values[name]}" for name in FIELDS if self.sources[name] == "assumed"]
+        names = [name for name in FIELDS if self.sources[name] == "assumed"]
+        unused = "sigma_small" if self.configuration.learn_sigma else None
+        return [f"{name} = {values[name]}" for name in names if name != unused]
 
     def describe(self) -> str:
         """Lines `name = value  (source)`, the published model's name first."""
@@ -70,6 +73,11 @@ def translated(
     given = layout.translate(state)
     try:
         recognised = _recognised(given, layout, metadata or {}, overrides or {})
+        if (channels := recognised.configuration.in_channels) not in CHANNELS:
+            raise ValueError(
+                f"it takes {channels} channels, as models of super-resolution do, which need a "
+                f"second picture; a model of colour pictures (3) or grey ones (1) is needed."
+            )
         _check_fit(recognised.configuration, given, layout, state)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
@@ -91,7 +99,8 @@ def _recognised(given, layout, metadata, overrides):
 
 
 def _agrees(model, known):
-    return all(getattr(model, name) == value for name, value in known.items())
+    told = {name: value for name, value in known.items() if name != "sigma_small"}
+    return all(getattr(model, name) == value for name, value in told.items())
 
 
 def _read_architecture(state, metadata):

@@ -72,7 +72,7 @@ def inception(device) -> Callable[[Tensor], np.ndarray]:
 
     @torch.inference_mode()
     def features(images):
-        return network(_bytes(images).to(device))[0].cpu().numpy()
+        return network(_bytes(_colour(images)).to(device))[0].cpu().numpy()
 
     return features
 
@@ -86,6 +86,7 @@ def lpips(device) -> Callable[[Tensor], float]:
 
     @torch.inference_mode()
     def diversity(images):
+        images = _colour(images)
         metric.reset()
         for i in range(len(images) - 1):
             others = images[i + 1 :].to(device)
@@ -109,9 +110,13 @@ def niqe(device, size: int) -> Callable[[Tensor], np.ndarray]:
 
     @torch.inference_mode()
     def quality(images):
-        return metric((images.to(device) + 1) / 2).reshape(-1).cpu().numpy()
+        return metric((_colour(images).to(device) + 1) / 2).reshape(-1).cpu().numpy()
 
     return quality
+
+
+def _colour(images):
+    return images.expand(-1, 3, -1, -1)  # grey ones too
 
 
 def _bytes(images):

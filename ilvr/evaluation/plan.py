@@ -10,7 +10,7 @@ import torch
 
 from .. import checkpoint, samplers
 from ..guidance import ConditioningRange
-from ..image import open_image, picture_files
+from ..image import open_image, pictures
 from ..settings import Settings
 
 METRICS = ("fid", "lpips", "niqe", "agreement")
@@ -155,23 +155,6 @@ class Task:
             "device": torch.device(self.device).type,
             "torch": torch.__version__,
         }
-
-
-def pictures(paths: list[Path]) -> list[Path]:
-    """The files, and the pictures of the folders, each folder's sorted by name.
-
-    Raises ValueError where there are none.
-    """
-    files = [file for path in paths for file in _files(path)]
-    if not files:
-        raise ValueError(f"{paths[0]} holds no pictures; give a folder with PNG or JPEG files.")
-    return files
-
-
-def _files(path) -> list[Path]:
-    if not path.exists():
-        raise ValueError(f"{path}: there is no such folder or picture.")
-    return picture_files(path) if path.is_dir() else [path]
 
 
 def listing(files) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from .. import samplers
-from ..image import fit, load_mask, open_image, seen, to_images, to_tensor
+from ..image import load_image, load_mask, seen, to_images
 from ..settings import available_device
 from .features import measures
 from .plan import SHOWN, Task, Unit
@@ -124,7 +124,7 @@ class Worker:
         for index in range(unit.first, unit.last):
             path, mask = files[index], None
             try:
-                picture = to_tensor(fit(open_image(path), self.size))
+                picture = load_image(path, self.size, self.model.configuration.in_channels)
                 if self.options.mask and files is self.task.references:
                     mask = load_mask(self.options.mask, self.size, path)
                 found[index] = picture, mask

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...ilvr import ItemNoise, NoiseSchedule, ddpm
 from ...ilvr.schedule import spaced_timesteps
-from .pixel_model import VARIANCE
+from .pixel_model import VARIANCE, PixelModel
 from .run import run_seeds
 
 
@@ -29,7 +29,10 @@ def sample_ddpm(model, x, sigmas, extra_args=None, callback=None, disable=None, 
     Raises ValueError for sigmas that do not end at 0, and where no learned variance is.
     """
     extra_args = extra_args or {}
-    schedule = _schedule(sigmas, model.inner_model.inner_model.model_sampling)
+    base_model = model.inner_model.inner_model
+    schedule = _schedule(sigmas, base_model.model_sampling)
+    if variance is None and isinstance(base_model, PixelModel):
+        variance = base_model.configuration.variance
     denoiser = _Denoiser(model, schedule, extra_args)
     noise = ItemNoise(run_seeds(model, x, sigmas, extra_args))
     start = x * schedule.levels[-1].signal

@@ -1,12 +1,13 @@
 import json
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from ilvr import convert, inspect, load, sample
-from ilvr.checkpoint import BUNDLED, PUBLISHED, recognise
+from ilvr.checkpoint import BUNDLED, PUBLISHED, recognise, save
 
 from .tiny import CONFIGURATIONS, model, state_dict
 
@@ -246,3 +247,12 @@ def test_the_bundled_model_is_an_ordinary_small_checkpoint():
     assert bundled.configuration.image_size == 64
     assert bundled.configuration.learn_sigma
     assert sample(bundled, [0], steps=2).shape == (1, 3, 64, 64)
+
+
+def test_a_model_of_super_resolution_is_refused(tmp_path):
+    configuration = replace(CONFIGURATIONS["fixed_variance"], in_channels=6)
+    save(state_dict(configuration), configuration, tmp_path / "up.safetensors")
+    with pytest.raises(
+        ValueError, match=r"up\.safetensors: it takes 6 channels, as models of super"
+    ):
+        load(tmp_path / "up.safetensors")

@@ -1,8 +1,10 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ilvr import LowPassFilter, checkpoint, load_image
 from ilvr.cli import main
 from ilvr.image import read_parameters
 
@@ -205,7 +208,7 @@ BAD = {
     "seed": [LAKE, "--seed", "-1"],
     "set": [LAKE, "--set", "noise_schedule"],
     "set unknown": [LAKE, "--set", "colour=3"],
-    "reference twice bad": [LAKE, str(REFERENCES)],
+    "reference twice bad": [LAKE, str(REFERENCES / "none*.png")],
 }
 
 
@@ -258,3 +261,64 @@ def test_ctrl_c_keeps_the_finished_pictures(tmp_path):
     assert 3 <= len(finished) < 500
     for path in finished:
         assert pixels(path).shape == (64, 64, 3)
+
+
+def test_names_that_the_terminal_lacks_are_escaped(tmp_path):
+    shutil.copy(LAKE, tmp_path / "湖.png")
+    arguments = ["sample", tmp_path / "湖.png", "--out", tmp_path / "out", "--count", "1", *QUICK]
+    done = subprocess.run(
+        [sys.executable, "-m", "ilvr", *map(str, arguments)],
+        env=os.environ | {"PYTHONIOENCODING": "cp1252"}, capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 0 and rb"\u6e56-N8-0.png" in done.stdout
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"湖-N8-0.png", "sheet.png"}
+
+
+def test_folders_and_patterns_stand_for_their_pictures(tmp_path):
+    for name in ("b.png", "a.png", "c.jpg"):
+        (tmp_path / "refs").mkdir(exist_ok=True)
+        Image.open(LAKE).save(tmp_path / "refs" / name)
+    for given, stems in (("refs", "abc"), ("refs/*.png", "ab")):
+        out = tmp_path / stems
+        options = ["--out", out, "--count", 1, "--steps", 1]
+        assert run("sample", tmp_path / given, *options) == 0
+        assert {path.stem for path in out.iterdir()} == {"sheet", *(f"{x}-N8-0" for x in stems)}
+
+
+def test_a_pattern_or_folder_without_pictures_is_refused(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    for given, why in (("*.png", "no such picture or folder"), ("empty", "holds no pictures")):
+        assert run("sample", tmp_path / given, "--out", tmp_path / "out") == 2
+        assert why in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("letter", ["n", "湖"])
+def test_a_name_that_is_too_long_is_shortened(tmp_path, letter):
+    path = tmp_path / f"{letter * (240 // len(letter.encode()))}.png"
+    shutil.copy(LAKE, path)
+    for command in ("sample", "sweep"):
+        options = ["--out", tmp_path / "out", "--count", 1, "--steps", 1]
+        assert run(command, path, *options) == 0
+    (made,) = (tmp_path / "out").glob("*-N8-0.png")
+    assert read_parameters(made)["reference"] == str(path)
+
+
+def test_letters_without_a_font_are_said(tmp_path, capsys):
+    path = tmp_path / "a\U000f0000.png"  # of private use: no font has it
+    shutil.copy(LAKE, path)
+    assert run("sample", path, "--out", tmp_path / "out", "--count", 1, "--steps", 1) == 0
+    assert "no font of this machine has" in capsys.readouterr().err
+
+
+def test_a_model_of_grey_pictures_follows_a_grey_reference(tmp_path):
+    configuration = replace(CONFIGURATIONS["unconditional"], in_channels=1)
+    checkpoint.save(state_dict(configuration), configuration, tmp_path / "grey.safetensors")
+    options = ["--model", tmp_path / "grey.safetensors", "--out", tmp_path / "out", "--factor", 4]
+    assert run("sample", LAKE, CLIP_ART, "--count", 1, *options, *QUICK) == 0
+    made = Image.open(tmp_path / "out" / "render-lake-N4-0.png")
+    assert made.mode == "L"
+    made = load_image(tmp_path / "out" / "render-lake-N4-0.png", 16, channels=1)
+    own, other = (load_image(path, 16, channels=1) for path in (LAKE, CLIP_ART))
+    off = [(LowPassFilter(4).down(made - y)).abs().mean() for y in (own, other)]
+    assert 3 * off[0] < off[1]

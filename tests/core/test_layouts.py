@@ -125,6 +125,27 @@ def test_a_checkpoint_of_rosinality_gives_its_outputs(tmp_path, name):
     assert_equals_the_original(load(path, overrides=overrides), f"rosinality/{name}")
 
 
+def test_a_checkpoint_of_pesser_gives_its_outputs(tmp_path):
+    path = write(tmp_path / "celeba.ckpt", state_dict("pesser", "tiny"))
+    model = load(path, overrides={"image_size": 16})
+    output = model.network(X[..., :16], torch.tensor([3.0, 871.0]))
+    assert (output - torch.from_numpy(DATA["pesser/tiny/output"])).abs().max() < 1e-5
+
+
+def test_pessers_celeba_hq_is_recognised():
+    recognised = recognise(on_meta("pesser", "celeba_hq"))
+    assert "celebahq-256" in recognised.published and recognised.assumed == []
+
+
+def test_a_training_of_accelerate_gives_its_averaged_weights(tmp_path):
+    folder(tmp_path, "google", scheduler="unet")
+    folder(tmp_path, "training script", unet="unet_ema", scheduler="unet_ema")
+    (tmp_path / "model_index.json").unlink()
+    for name in ("optimizer.bin", "scheduler.bin", "sampler_1.bin"):
+        write(tmp_path / name, {"state": {"weight": torch.zeros(2)}})
+    assert_equals_the_original(load(tmp_path), "diffusers/training script")
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
 @pytest.mark.parametrize(
     "places", [{}, {"unet": ".", "scheduler": "."}, {"unet": "unet_ema"}], ids=str

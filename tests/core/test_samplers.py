@@ -1,5 +1,7 @@
 """Samplers on a denoiser whose answer is known: pixels drawn from N(0, VARIANCE)."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -188,3 +190,13 @@ def test_a_conditional_model_needs_a_label_of_its_own(label):
     tiny = model(CONFIGURATIONS["conditional_new_order"])
     a, b = (sample(tiny, [0], label=label, steps=2) for label in (0, 6))
     assert not torch.equal(a, b)
+
+
+@pytest.mark.parametrize("sigma_small", [False, True])
+def test_a_fixed_variance_is_the_one_of_the_models_project(sigma_small):
+    configuration = replace(CONFIGURATIONS["fixed_variance"], sigma_small=sigma_small)
+    options = {"sampler": "ddpm", "steps": 3}
+    taken = sample(model(configuration), [0], **options)
+    variances = ("small", "large") if sigma_small else ("large", "small")
+    named = [sample(model(configuration), [0], variance=name, **options) for name in variances]
+    assert torch.equal(taken, named[0]) and not torch.equal(taken, named[1])

@@ -1,14 +1,16 @@
 """Makes layouts.npz by running diffusers and rosinality's code; see README.md.
 
-`python tests/data/make_layouts.py ROSINALITY DIFFUSERS_0_1_1` from the root of this repository,
-with diffusers and pydantic installed. Both arguments are clones: of
-rosinality/denoising-diffusion-pytorch, and of huggingface/diffusers at its tag 0.1.1.
+`python tests/data/make_layouts.py ROSINALITY DIFFUSERS_0_1_1 DDIM` from the root of this
+repository, with diffusers and pydantic installed. The arguments are clones: of
+rosinality/denoising-diffusion-pytorch, of huggingface/diffusers at its tag 0.1.1, and of
+ermongroup/ddim, whose network has the names of pesser/pytorch_diffusion's.
 """
 
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -79,6 +81,11 @@ ROSINALITY_TINY = {
 ROSINALITY_PUBLISHED = {
     "diffusion.conf": ([1, 1, 2, 2, 4, 4], 2, [16], 1, False),
     "improved.conf": ([1, 1, 2, 2, 4, 4], 2, [8, 16], 4, True),
+}
+
+DDIM = {  # channels, their multipliers, blocks, resolutions with attention, size
+    "tiny": (32, [1, 2], 1, [8], 16),
+    "celeba_hq": (128, [1, 1, 2, 2, 4, 4], 2, [16], 256),
 }
 
 
@@ -158,7 +165,30 @@ def of_rosinality(data, clone, x, t, start):
         data[f"rosinality/{name}/keys"] = keys(UNet(3, 128, mult, blocks, strides, heads, affine))
 
 
-def main(rosinality, old):
+def of_ddim(data, clone, x, t):
+    """Its network takes squares of one size alone, so that x is cut to one."""
+    sys.path.insert(0, clone)
+    from models.diffusion import Model
+
+    for name, (ch, ch_mult, blocks, resolutions, size) in DDIM.items():
+        model = {
+            "type": "simple", "in_channels": 3, "out_ch": 3, "ch": ch, "ch_mult": ch_mult,
+            "num_res_blocks": blocks, "attn_resolutions": resolutions, "dropout": 0.0,
+            "resamp_with_conv": True,
+        }  # fmt: skip
+        spaces = {
+            "model": SimpleNamespace(**model),
+            "data": SimpleNamespace(image_size=size),
+            "diffusion": SimpleNamespace(num_diffusion_timesteps=1000),
+        }
+        with torch.device("meta" if ch > 32 else "cpu"):
+            network = Model(SimpleNamespace(**spaces))
+        data[f"pesser/{name}/keys"] = keys(network)
+        if ch == 32:
+            data[f"pesser/{name}/output"] = with_weights(network)(x[..., :size], t).numpy()
+
+
+def main(rosinality, old, ddim):
     random = np.random.RandomState(0)
     x = random.randn(2, 3, 16, 24).astype(np.float32)
     start = random.randn(1, 3, 16, 16).astype(np.float32)
@@ -166,6 +196,7 @@ def main(rosinality, old):
     arguments = torch.from_numpy(x), torch.tensor([3.0, 871.0]), torch.from_numpy(start)
     of_diffusers(data, *arguments)
     of_rosinality(data, rosinality, *arguments)
+    of_ddim(data, ddim, *arguments[:2])
     lines = subprocess.run(
         [sys.executable, __file__, old], check=True, capture_output=True, text=True
     ).stdout
@@ -174,7 +205,7 @@ def main(rosinality, old):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
+    if len(sys.argv) == 4:
         main(*sys.argv[1:])
     else:
         of_diffusers_0_1_1(sys.argv[1])

@@ -1,0 +1,129 @@
+"""The commands and options of `python -m ilvr`."""
+
+import argparse
+from pathlib import Path
+
+from . import samplers
+from .guidance import GUIDES
+from .low_pass import KERNELS
+from .reference import NOISES
+from .settings import DTYPES
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(2, f"ilvr: {message}; see --help.\n")
+
+
+def parser(**run) -> argparse.ArgumentParser:
+    """The parser of all commands; `run` are the functions that run them, by their names."""
+    parser = _Parser(
+        "python -m ilvr", description="`python -m ilvr`: sample, sweep, evaluate, inspect, convert."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    sample = commands.add_parser("sample", help="pictures that follow references")
+    sample.add_argument("references", nargs="+", type=Path, metavar="REFERENCE")
+    sample.add_argument("--factor", type=_number, default=8, help="downsampling factor N [8]")
+    sample.add_argument(
+        "--range", nargs=2, type=_number, default=(1000, 0), metavar=("START", "END"),
+        help="timesteps that follow the reference: 1000 = pure noise, 0 = finished [1000 0]",
+    )  # fmt: skip
+    sample.set_defaults(run=run["sample"])
+
+    sweep = commands.add_parser("sweep", help="one sheet of factors and ranges")
+    sweep.add_argument("reference", type=Path, metavar="REFERENCE")
+    sweep.add_argument("--factors", nargs="+", type=_number, default=[2, 4, 8, 16, 32])
+    sweep.add_argument(
+        "--ranges", nargs="+", default=["0"], help="ends, or START-END, of the range [0]"
+    )
+    sweep.set_defaults(run=run["sweep"])
+    for command in (sample, sweep):
+        _add_sampling(command)
+        command.add_argument("--count", type=_positive, default=4, help="images a reference [4]")
+    evaluate = _add_evaluate(commands)
+    evaluate.set_defaults(run=run["evaluate"])
+
+    inspect = commands.add_parser("inspect", help="what is recognised in a checkpoint")
+    convert = commands.add_parser("convert", help="a checkpoint as one .safetensors")
+    for command, name in ((inspect, "inspect"), (convert, "convert")):
+        command.add_argument("file", type=Path, metavar="FILE", help="or a folder of diffusers")
+        command.set_defaults(run=run[name])
+    convert.add_argument("target", type=Path, metavar="FILE.safetensors")
+    for command in (sample, sweep, evaluate, inspect, convert):
+        command.add_argument(
+            "--set", action="append", default=[], metavar="NAME=VALUE",
+            help="override a recognised value; inspect names them",
+        )  # fmt: skip
+    return parser
+
+
+def _add_evaluate(commands):
+    evaluate = commands.add_parser("evaluate", help="the paper's tables, on pictures of your own")
+    add = evaluate.add_argument
+    add("references", nargs="+", type=Path, metavar="REFERENCES", help="folders or pictures")
+    add("--factors", nargs="+", type=_number, default=[4, 8, 16, 32], help="[4 8 16 32]")
+    add("--ranges", nargs="+", default=["0"], help="ends, or START-END, of the range [0]")
+    add("--samples-per-reference", type=_positive, default=10, metavar="COUNT", help="[10]")
+    add(
+        "--metrics", nargs="+", choices=["fid", "lpips", "niqe", "agreement"],
+        help="[all; niqe with features inception]",
+    )  # fmt: skip
+    add(
+        "--features", choices=["inception", "model"], default="inception",
+        help="of fid and lpips: published networks, or the model's own encoder, with no download",
+    )  # fmt: skip
+    add("--real", type=Path, metavar="DIR", help="pictures to compare with [the references]")
+    add("--limit", type=_positive, help="take the first so many references")
+    add("--keep", choices=["none", "sheet", "all"], default="sheet", help="pictures [sheet]")
+    add(
+        "--ray", nargs="?", const="auto", metavar="ADDRESS",
+        help="run on a Ray cluster: auto, or its address",
+    )  # fmt: skip
+    _add_sampling(evaluate)
+    return evaluate
+
+
+def _add_sampling(command):
+    add = command.add_argument
+    boolean = argparse.BooleanOptionalAction
+    add("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
+    add("--model", type=Path, help="checkpoint, or folder of diffusers [the bundled one]")
+    add("--kernel", choices=list(KERNELS), default="cubic")
+    add("--exact", action=boolean, default=True, help="low frequencies exactly [yes]")
+    add("--guide", choices=GUIDES, default="state")
+    add("--strength", type=_number, default=1.0, help="0 to 1, below 1 with guide prediction [1]")
+    add("--noise", choices=NOISES, default="fresh", help="of the reference [fresh]")
+    add("--mask", type=Path, help="picture of the reference's size: white follows, black is free")
+    add("--released", action="store_true", help="noise and range as in the authors' code")
+    add("--sampler", choices=list(samplers.DEFAULT_STEPS), default="dpmpp_2m")
+    add("--steps", type=int, help=f"of the sampler {samplers.DEFAULT_STEPS}")
+    add("--respacing", help="instead of steps: a count, ddimN, or counts of sections a,b,c")
+    add("--spacing", choices=samplers.SPACINGS, default="karras", help="of dpmpp_2m [karras]")
+    add("--variance", choices=samplers.VARIANCES, help="of ddpm [learned if it is]")
+    add("--eta", type=_number, default=0.0, help="of ddim, 0 to 1 [0]")
+    add("--clip", action=boolean, default=True, help="clamp predicted images [yes]")
+    add("--class-label", type=int, help="of a class-conditional model")
+    add("--batch-size", type=_positive, default=8)
+    add("--seed", type=_natural, default=0, help="of the first image; the next take the next ones")
+    add("--device", help="cpu, cuda, ... [cuda if there]")
+    add("--dtype", choices=list(DTYPES), default="float32")
+
+
+def _number(text):
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+
+
+def _whole(least):
+    def parse(text):
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least}")
+        return int(text)
+
+    return parse
+
+
+_positive, _natural = _whole(1), _whole(0)
