@@ -5,6 +5,7 @@ as they are.
 """
 
 import argparse
+import math
 import time
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def train(model, optimiser, progress, args, device):
     now = saved = time.time()
     pictures, losses = data.scenes(args.scenes), []
     while (done := progress["seconds"] / 60 / args.minutes) < 1:
-        rate = min(progress["steps"] / 50 + 0.02, 1) * (1 + np.cos(np.pi * done)) / 2
+        rate = min(progress["steps"] / 50 + 0.02, 1) * (1 + math.cos(math.pi * done)) / 2
         optimiser.param_groups[0]["lr"] = args.lr * rate
         x = data.crops(pictures, args.batch, args.crop, rng).to(device)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bfloat16(device)):

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from ilvr import load, sample
 from ilvr.autoencoder import Autoencoder
 from ilvr.schedule import NoiseSchedule
+from training import autoencoder
 from training.latent import Balance, normalise
 from training.loss import Posterior, bound, varied
 from training.render import HELD_OUT, render
@@ -108,3 +110,15 @@ def test_a_level_of_twice_the_error_counts_no_more():
     for _ in range(500):
         weighted = balance.weighted(t, torch.tensor([0.2, 0.4]))
     torch.testing.assert_close(weighted, torch.ones(2), atol=1e-3, rtol=0)
+
+
+def test_the_autoencoders_training_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
+    pictures = np.random.default_rng(0).integers(0, 255, (64, 48, 48, 3), dtype=np.uint8)
+    np.save(tmp_path / "00000000.npy", pictures)
+    for minutes in ("0.001", "0.1"):
+        options = ["--name", str(tmp_path / "run"), "--scenes", str(tmp_path), "--minutes", minutes]
+        monkeypatch.setattr("sys.argv", ["autoencoder", *options, "--crop", "32", "--batch", "2"])
+        autoencoder.main()
+    assert "Going on after" in capsys.readouterr().out
+    state = load_file(tmp_path / "run" / "autoencoder.safetensors")
+    assert all(tensor.isfinite().all() for tensor in state.values())
