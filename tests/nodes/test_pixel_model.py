@@ -225,3 +225,13 @@ def test_interrupt_stops_inside_the_network():
     with pytest.raises(memory.InterruptProcessingException):
         sample(model, "euler", sigmas(model, 2), latent=torch.zeros(1, 3, 64, 64))
     memory.interrupt_current_processing(False)
+
+
+def test_assumed_values_of_a_checkpoint_are_said(caplog):
+    save("known.safetensors")
+    weights = comfy.utils.load_torch_file(f"{ADM}/known.safetensors")
+    comfy.utils.save_torch_file(weights, f"{ADM}/unknown.safetensors")
+    for name in ("known", "unknown"):
+        caplog.clear()
+        load(f"{name}.safetensors")
+        assert ("is of no published layout; assumed: " in caplog.text) == (name == "unknown")
