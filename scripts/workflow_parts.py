@@ -100,6 +100,12 @@ def risen(c: Canvas, wire: Wire, right: float, y: float) -> Wire:
     return wire.via((x, wire.node.y - 30), *c.points((x, y)))
 
 
+def raised(c: Canvas, wire: Wire, lane: float, y: float) -> Wire:
+    """A node's first output, led up to this height in a lane behind this column."""
+    x = c.right + lane
+    return wire.via((x, wire.node.y + 14), *c.points((x, y)))
+
+
 def sampled(c: Canvas, model: Node, guided, latent: Wire, seed, vae=None, prompts=None, cfg=1.0):
     """SamplerCustom, and its VAEDecode; the VAE's wire runs below."""
     sampler, sigmas = risen(c, guided[0], 35, 120), risen(c, guided[1], 60, 140)
@@ -121,8 +127,8 @@ def decoded(c: Canvas, samples: Wire, vae: Wire) -> Node:
     return c.add("VAEDecode", 0, samples=samples, vae=vae)
 
 
-def saved(c: Canvas, decoded: Node) -> Node:
-    c.column(400)
+def saved(c: Canvas, decoded: Node, width=400) -> Node:
+    c.column(width)
     return c.add("SaveImage", 0, None, 420, images=decoded["IMAGE"], filename_prefix="ilvr")
 
 
@@ -161,9 +167,11 @@ def applied(c: Canvas, model: Wire, noised: Node, factor, end=0) -> list[Node]:
     return [low_pass, range, c.add("ApplyILVR", 0, model=model, reference=reference, **follow)]
 
 
-def stock_sampler(c: Canvas, guided: Node, prompts, latent: Wire, vae: Wire, **settings):
+def stock_sampler(
+    c: Canvas, guided: Node, prompts, latent: Wire, vae: Wire, gap=GROUP_GAP, **settings
+):
     """KSampler and its VAEDecode."""
-    c.column(270, GROUP_GAP)
+    c.column(270, gap)
     conditions = dict(zip(("positive", "negative"), prompts))
     sampling = c.add(
         "KSampler", 0, model=guided["MODEL"], **conditions, latent_image=latent, **settings
