@@ -1,6 +1,7 @@
 """Parts that several workflows are made of. Wires run between and below the nodes, none across."""
 
 from scripts.canvas import GROUP_GAP, Canvas, Node, Wire
+from tooling.canvas import SLOT
 
 LANDSCAPES = "landscapes-64.safetensors"
 SAMPLER = {"sampler_name": "dpmpp_2m", "scheduler": "karras"}
@@ -100,10 +101,14 @@ def risen(c: Canvas, wire: Wire, right: float, y: float) -> Wire:
     return wire.via((x, wire.node.y - 30), *c.points((x, y)))
 
 
-def raised(c: Canvas, wire: Wire, lane: float, y: float) -> Wire:
-    """A node's first output, led up to this height in a lane behind this column."""
-    x = c.right + lane
-    return wire.via((x, wire.node.y + 14), *c.points((x, y)))
+def raised(c: Canvas, y: float, *wires: Wire) -> list[Wire]:
+    """Nodes' first outputs, led up to sockets from this height down: each in a lane of its own
+    behind this column."""
+    lanes = [(c.right + SLOT * i, y + SLOT * (i - 1)) for i in range(1, len(wires) + 1)]
+    return [
+        wire.via((x, wire.node.y + 0.7 * SLOT), *c.points((x, height)))
+        for wire, (x, height) in zip(wires, lanes)
+    ]
 
 
 def sampled(c: Canvas, model: Node, guided, latent: Wire, seed, vae=None, prompts=None, cfg=1.0):

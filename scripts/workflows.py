@@ -329,20 +329,20 @@ def img2img(c):
     model = c.add("CheckpointLoaderSimple", 0, ckpt_name=SD15)
     c.group("Model", model)
     image = c.add("LoadImage", 556, None, LEAST_PICTURE, image="example.png")
-    floor = model["VAE"].via((model.right + 25, 54), (model.right + 25, 730))
+    vae = model["VAE"].via((model.right + 25, 54), (model.right + 25, 730))
     low_pass, follow, *texts = two_nodes(c, model, 32)
+
     c.left, c.right = low_pass.x, low_pass.right
     size = {"upscale_method": "lanczos", "width": 512, "height": 512, "crop": "center"}
     sized = c.add("ImageScale", 556, image=image["IMAGE"], **size)
     c.left, c.right = follow.x, follow.right
-    floor = floor.via((follow.x - 25, 730))
-    start = c.add("VAEEncode", 556, pixels=sized["IMAGE"], vae=floor)
+    vae = vae.via((follow.x - 25, 730))
+    start = c.add("VAEEncode", 556, pixels=sized["IMAGE"], vae=vae)
     c.group("Picture to start from", image, sized, start)
-    outputs = [text["CONDITIONING"] for text in texts]
-    conditions = [raised(c, wire, 20 + 20 * i, 34 + 20 * i) for i, wire in enumerate(outputs)]
+
+    *conditions, latent = raised(c, 34, *texts, start["LATENT"])
     settings = {"seed": 1, "steps": 20, "cfg": 7.0, "denoise": 0.8} | SAMPLER
-    latent = raised(c, start["LATENT"], 60, 74)
-    parts = stock_sampler(c, follow, conditions, latent, floor, CLOSE, **settings)
+    parts = stock_sampler(c, follow, conditions, latent, vae, CLOSE, **settings)
     c.group("Result", *parts, saved(c, parts[-1], 320))
 
 
@@ -354,39 +354,41 @@ def tiles(c):
     model = c.add("CheckpointLoaderSimple", 0, ckpt_name=SD15)
     c.group("Model", model)
     low_pass, follow, *texts = two_nodes(c, model, 16)
+
     c.top, c.left, c.right = 0, low_pass.x, low_pass.right
     sized = c.add("ImageScaleBy", 0, image=image["IMAGE"], **TWICE)
     c.group("Picture", image, sized)
+
     c.right = follow.right
-    outputs = follow["MODEL"], *(text["CONDITIONING"] for text in texts)
-    lanes = [raised(c, wire, 20 + 20 * i, 34 + 20 * i) for i, wire in enumerate(outputs)]
+    guided, positive, negative = raised(c, 34, follow["MODEL"], *texts)
     down, up, floor = model.right + 25, c.right + 80, 905
     vae = model["VAE"].via((down, model.y + 54), (down, floor), (up, floor), (up, 94))
     c.column(300, 120)
     sampled = c.add(
-        "UltimateSDUpscaleNoUpscale", 0, upscaled_image=sized["IMAGE"], vae=vae,
-        **dict(zip(("model", "positive", "negative"), lanes)), seed=1, cfg=7.0, denoise=0.5,
-        **SAMPLER,
+        "UltimateSDUpscaleNoUpscale", 0, upscaled_image=sized["IMAGE"], model=guided,
+        positive=positive, negative=negative, vae=vae, seed=1, cfg=7.0, denoise=0.5, **SAMPLER,
     )  # fmt: skip
     c.group("Result", sampled, saved(c, sampled))
 
 
 def two_nodes(c, model, factor):
-    """LowPassFilter and ApplyILVR behind a model of one file; below them, its two prompts."""
+    """LowPassFilter and ApplyILVR behind a model of one file; below them, its two prompts, of which
+    it gives the wires."""
     c.column(210, CLOSE)
     left = c.left
     low_pass = c.add("LowPassFilter", 50, factor=factor)
     c.column(230)
     follow = c.add("ApplyILVR", 0, model=model["MODEL"], low_pass=low_pass["low_pass"])
     c.group("Colours and layout stay", low_pass, follow)
-    c.left = left
+
+    c.left = left  # the prompts are as wide as both
     x = model.right + 50
     clip = model["CLIP"].via(*c.points((x, 34), (x, 264)))
     first = c.add("CLIPTextEncode", 250, "Prompt", 88, clip=clip, text=PROMPT)
     clip = clip.via(*c.points((x, 388)))
     second = c.add("CLIPTextEncode", 374, "Negative prompt", 88, clip=clip, text=NEGATIVE)
     c.group("Prompts", first, second)
-    return low_pass, follow, first, second
+    return low_pass, follow, first["CONDITIONING"], second["CONDITIONING"]
 
 
 def checkpoint(c, file):
@@ -612,8 +614,8 @@ WORKFLOWS = {
         tiles,
         "Upscale in tiles (SD 1.5)",
         "Needs the pack github.com/ssitu/ComfyUI_UltimateSDUpscale, which the Manager has, and\n"
-        "v1-5-pruned-emaonly-fp16.safetensors in models/checkpoints. Each tile follows itself;\n"
-        "MatchLowFrequencies behind it makes the colours of the whole exact again.",
+        "v1-5-pruned-emaonly-fp16.safetensors in models/checkpoints. Each tile keeps its colours;\n"
+        "MatchLowFrequencies behind it makes them exact over the whole picture.",
         bundled=False,
         pack=UPSCALER,
     ),

@@ -118,7 +118,8 @@ def test_it_is_laid_out_from_left_to_right(name):
 
 @pytest.mark.parametrize("name", OPEN_READABLE)
 def test_it_opens_readable(name):
-    assert all(size <= most for size, most in zip(workflows.extent(load(name)), SCREEN))
+    width, height = workflows.extent(load(name))
+    assert width <= SCREEN[0] and height <= SCREEN[1]
 
 
 @each
