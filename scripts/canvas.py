@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tooling.canvas import COLLAPSED, SLOT, TITLE, is_widget
+from tooling.canvas import COLLAPSED, SLOT, TITLE, is_controlled, is_widget
 
 WIDGET = 24  # a height, as those are, in the canvas' pixels
 GAP, GROUP_GAP, MARGIN = 50, 110, 20  # between columns; around the nodes of a group
@@ -28,7 +28,7 @@ class Input:
     @property
     def companion(self) -> list:
         """What a widget adds to the saved values: a seed its control, a picture its button."""
-        if self.options.get("control_after_generate"):
+        if is_controlled(self.name, self.options):
             return ["fixed"]
         return ["image"] if self.options.get("image_upload") else []
 

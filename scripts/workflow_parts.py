@@ -1,6 +1,7 @@
 """Parts that several workflows are made of. Wires run between and below the nodes, none across."""
 
 from scripts.canvas import GROUP_GAP, Canvas, Node, Wire
+from tooling.canvas import SLOT
 
 LANDSCAPES = "landscapes-64.safetensors"
 SAMPLER = {"sampler_name": "dpmpp_2m", "scheduler": "karras"}
@@ -100,6 +101,16 @@ def risen(c: Canvas, wire: Wire, right: float, y: float) -> Wire:
     return wire.via((x, wire.node.y - 30), *c.points((x, y)))
 
 
+def raised(c: Canvas, y: float, *wires: Wire) -> list[Wire]:
+    """Nodes' first outputs, led up to sockets from this height down: each in a lane of its own
+    behind this column."""
+    lanes = [(c.right + SLOT * i, y + SLOT * (i - 1)) for i in range(1, len(wires) + 1)]
+    return [
+        wire.via((x, wire.node.y + 0.7 * SLOT), *c.points((x, height)))
+        for wire, (x, height) in zip(wires, lanes)
+    ]
+
+
 def sampled(c: Canvas, model: Node, guided, latent: Wire, seed, vae=None, prompts=None, cfg=1.0):
     """SamplerCustom, and its VAEDecode; the VAE's wire runs below."""
     sampler, sigmas = risen(c, guided[0], 35, 120), risen(c, guided[1], 60, 140)
@@ -121,8 +132,8 @@ def decoded(c: Canvas, samples: Wire, vae: Wire) -> Node:
     return c.add("VAEDecode", 0, samples=samples, vae=vae)
 
 
-def saved(c: Canvas, decoded: Node) -> Node:
-    c.column(400)
+def saved(c: Canvas, decoded: Node, width=400) -> Node:
+    c.column(width)
     return c.add("SaveImage", 0, None, 420, images=decoded["IMAGE"], filename_prefix="ilvr")
 
 
@@ -161,9 +172,11 @@ def applied(c: Canvas, model: Wire, noised: Node, factor, end=0) -> list[Node]:
     return [low_pass, range, c.add("ApplyILVR", 0, model=model, reference=reference, **follow)]
 
 
-def stock_sampler(c: Canvas, guided: Node, prompts, latent: Wire, vae: Wire, **settings):
+def stock_sampler(
+    c: Canvas, guided: Node, prompts, latent: Wire, vae: Wire, gap=GROUP_GAP, **settings
+):
     """KSampler and its VAEDecode."""
-    c.column(270, GROUP_GAP)
+    c.column(270, gap)
     conditions = dict(zip(("positive", "negative"), prompts))
     sampling = c.add(
         "KSampler", 0, model=guided["MODEL"], **conditions, latent_image=latent, **settings

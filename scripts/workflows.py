@@ -33,6 +33,7 @@ from scripts.workflow_parts import (
     noised,
     own_picture,
     prompts,
+    raised,
     reference,
     sample,
     sampled,
@@ -44,8 +45,9 @@ from scripts.workflow_parts import (
     vae_beside,
 )  # fmt: skip
 from tooling.canvas import FOLDER, prompt
-from tooling.hosts import hosts
+from tooling.hosts import hosts, pack, why_no_pack
 from tooling.server import serving
+from tooling.tiles import UPSCALER
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Workflow:
     title: str
     note: str
     bundled: bool = True  # runs with what comes with the pack
+    pack: str | None = None  # other people's that it needs
 
 
 def first_steps(c):
@@ -293,34 +296,23 @@ def new_picture(c, file, width, factor, cfg):
 
 
 def upscale(c):
-    twice = {"upscale_method": "lanczos", "scale_by": 2.0}
-    changed_picture(c, SDXL, ("ImageScaleBy", twice), 32, cfg=6.0, denoise=0.4, steps=60)
-
-
-def img2img(c):
-    size = {"upscale_method": "lanczos", "width": 512, "height": 512, "crop": "center"}
-    changed_picture(c, SD15, ("ImageScale", size), 32, cfg=7.0, denoise=0.6, steps=40)
-
-
-def changed_picture(c, file, scale, factor, cfg, **levels):
     """From one's own picture, which is the reference too, by a model of one file."""
-    model, texts = checkpoint(c, file)
+    model, texts = checkpoint(c, SDXL)
     c.top = BELOW_PROMPTS
-    noise, start = encoded(c, model, scale)
+    noise, start = encoded(c, model)
     (turn,) = c.points((start.right + 60, 314))
     reference = noise["reference"].via((start.right + 30, noise.y - 15), turn)
-    follow = guided(c, reference, factor, **LEVELS, **levels)
+    follow = guided(c, reference, 32, **LEVELS, denoise=0.4, steps=60)
     latent = latent_below(c, start, LATENT, start["LATENT"])
-    finished(c, model, texts, follow, latent, start.values["vae"], cfg)
+    finished(c, model, texts, follow, latent, start.values["vae"], cfg=6.0)
 
 
-def encoded(c, model, scale):
-    """One's own picture as the reference, and below it as the latent to start from. The VAE
-    comes from above and from below."""
-    kind, size = scale
+def encoded(c, model):
+    """One's own picture, twice as large, as the reference, and below it as the latent to start
+    from. The VAE comes from above and from below."""
     image = own_picture(c, 210)
     c.column(270)
-    sized = c.add(kind, 210, image=image["IMAGE"], **size)
+    sized = c.add("ImageScaleBy", 210, image=image["IMAGE"], **TWICE)
     c.column(270)
     noise = collapsed(c, sized["IMAGE"])
     start = c.add("VAEEncode", 300, pixels=sized["IMAGE"])
@@ -329,6 +321,74 @@ def encoded(c, model, scale):
     start.connect(vae=above.via(*c.points((model.right + 30, FLOOR), (start.x - 25, FLOOR))))
     c.group("Reference, and the picture to start from", image, sized, noise, start)
     return noise, start
+
+
+def img2img(c):
+    """ComfyUI's own graph and two nodes; the picture stands below the model."""
+    c.column(280)
+    model = c.add("CheckpointLoaderSimple", 0, ckpt_name=SD15)
+    c.group("Model", model)
+    image = c.add("LoadImage", 556, None, LEAST_PICTURE, image="example.png")
+    vae = model["VAE"].via((model.right + 25, 54), (model.right + 25, 730))
+    low_pass, follow, *texts = two_nodes(c, model, 32)
+
+    c.left, c.right = low_pass.x, low_pass.right
+    size = {"upscale_method": "lanczos", "width": 512, "height": 512, "crop": "center"}
+    sized = c.add("ImageScale", 556, image=image["IMAGE"], **size)
+    c.left, c.right = follow.x, follow.right
+    vae = vae.via((follow.x - 25, 730))
+    start = c.add("VAEEncode", 556, pixels=sized["IMAGE"], vae=vae)
+    c.group("Picture to start from", image, sized, start)
+
+    *conditions, latent = raised(c, 34, *texts, start["LATENT"])
+    settings = {"seed": 1, "steps": 20, "cfg": 7.0, "denoise": 0.8} | SAMPLER
+    parts = stock_sampler(c, follow, conditions, latent, vae, CLOSE, **settings)
+    c.group("Result", *parts, saved(c, parts[-1], 320))
+
+
+def tiles(c):
+    """Another pack's sampler of tiles and two nodes; the picture stands above the model."""
+    c.column(280)
+    image = c.add("LoadImage", 0, None, LEAST_PICTURE, image="example.png")
+    c.top = 408
+    model = c.add("CheckpointLoaderSimple", 0, ckpt_name=SD15)
+    c.group("Model", model)
+    low_pass, follow, *texts = two_nodes(c, model, 16)
+
+    c.top, c.left, c.right = 0, low_pass.x, low_pass.right
+    sized = c.add("ImageScaleBy", 0, image=image["IMAGE"], **TWICE)
+    c.group("Picture", image, sized)
+
+    c.right = follow.right
+    guided, positive, negative = raised(c, 34, follow["MODEL"], *texts)
+    down, up, floor = model.right + 25, c.right + 80, 905
+    vae = model["VAE"].via((down, model.y + 54), (down, floor), (up, floor), (up, 94))
+    c.column(300, 120)
+    sampled = c.add(
+        "UltimateSDUpscaleNoUpscale", 0, upscaled_image=sized["IMAGE"], model=guided,
+        positive=positive, negative=negative, vae=vae, seed=1, cfg=7.0, denoise=0.5, **SAMPLER,
+    )  # fmt: skip
+    c.group("Result", sampled, saved(c, sampled))
+
+
+def two_nodes(c, model, factor):
+    """LowPassFilter and ApplyILVR behind a model of one file; below them, its two prompts, of which
+    it gives the wires."""
+    c.column(210, CLOSE)
+    left = c.left
+    low_pass = c.add("LowPassFilter", 50, factor=factor)
+    c.column(230)
+    follow = c.add("ApplyILVR", 0, model=model["MODEL"], low_pass=low_pass["low_pass"])
+    c.group("Colours and layout stay", low_pass, follow)
+
+    c.left = left  # the prompts are as wide as both
+    x = model.right + 50
+    clip = model["CLIP"].via(*c.points((x, 34), (x, 264)))
+    first = c.add("CLIPTextEncode", 250, "Prompt", 88, clip=clip, text=PROMPT)
+    clip = clip.via(*c.points((x, 388)))
+    second = c.add("CLIPTextEncode", 374, "Negative prompt", 88, clip=clip, text=NEGATIVE)
+    c.group("Prompts", first, second)
+    return low_pass, follow, first["CONDITIONING"], second["CONDITIONING"]
 
 
 def checkpoint(c, file):
@@ -426,6 +486,9 @@ VIDEO_PROMPT = "a film of a quiet scene, natural light, slow movement"
 NEGATIVE = "blurry, distorted, low quality"
 LEVELS = {"sigma_max": 14.614642, "sigma_min": 0.0291675}  # of Stable Diffusion
 BELOW_PROMPTS = 200
+CLOSE = 80  # between groups, in a graph that opens readable
+LEAST_PICTURE = 314  # the height below which the canvas makes a LoadImage larger
+TWICE = {"upscale_method": "lanczos", "scale_by": 2.0}
 FLOW = {"seed": 1, "steps": 20, "sampler_name": "euler", "scheduler": "simple"}
 WORKFLOWS = {
     "first-steps": Workflow(
@@ -543,9 +606,18 @@ WORKFLOWS = {
         img2img,
         "Image to image that keeps colours and layout (SD 1.5)",
         "v1-5-pruned-emaonly-fp16.safetensors belongs into models/checkpoints.\n"
-        "Sampling starts from the picture at denoise 0.6; ILVR holds its colours and layout\n"
-        "through all of the steps that are left.",
+        "The usual graph and two nodes. With no reference connected, the picture is followed:\n"
+        "its colours and layout stay, even at denoise 1. A smaller factor keeps more of it.",
         bundled=False,
+    ),
+    "upscale-in-tiles": Workflow(
+        tiles,
+        "Upscale in tiles (SD 1.5)",
+        "Needs the pack github.com/ssitu/ComfyUI_UltimateSDUpscale, which the Manager has, and\n"
+        "v1-5-pruned-emaonly-fp16.safetensors in models/checkpoints. Each tile keeps its colours;\n"
+        "MatchLowFrequencies behind it makes them exact over the whole picture.",
+        bundled=False,
+        pack=UPSCALER,
     ),
     "portrait-to-photo": Workflow(
         portrait,
@@ -572,14 +644,28 @@ def pictured(server, name, workflow, info):
     return card(workflow, WORKFLOWS[name].title)
 
 
+def may_be_drawn(name: str) -> bool:
+    """Whether the pack that it needs is here; says why not."""
+    needed = WORKFLOWS[name].pack
+    reason = why_no_pack(needed) if needed else None
+    if reason:
+        print(f"{name} stays as it is: {reason}")
+    return reason is None
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*")
     parser.add_argument("--pictures", action="store_true")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as files, serving(hosts()[0], Path(files)) as server:
+    names = [name for name in options.names or WORKFLOWS if may_be_drawn(name)]
+    others = {pack(WORKFLOWS[name].pack) for name in names if WORKFLOWS[name].pack}
+    with (
+        tempfile.TemporaryDirectory() as files,
+        serving(hosts()[0], Path(files), others=others) as server,
+    ):
         info = json.loads(server.get("/object_info"))
-        for name in options.names or WORKFLOWS:
+        for name in names:
             workflow = drawn(name, info)
             (FOLDER / f"{name}.json").write_text(json.dumps(workflow, indent=1) + "\n")
             if options.pictures:

@@ -44,7 +44,7 @@ def widgets(node: dict, info: dict) -> dict:
         if not is_widget(type_, options):
             continue
         named[name] = next(values, None)
-        if options.get("control_after_generate"):
+        if is_controlled(name, options):
             assert next(values) in ("fixed", "randomize", "increment", "decrement")
         if options.get("image_upload"):
             assert next(values) == "image"
@@ -61,6 +61,11 @@ def inputs(info: dict) -> dict:
 def is_widget(type_, options) -> bool:
     known = isinstance(type_, list) or type_ in WIDGETS
     return known and not options.get("forceInput", False)
+
+
+def is_controlled(name, options) -> bool:
+    """Whether the canvas has a control below this widget: for each seed, said or not."""
+    return options.get("control_after_generate", name in ("seed", "noise_seed"))
 
 
 def box(node: dict) -> tuple:

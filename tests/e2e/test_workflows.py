@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 
 from ilvr import LowPassFilter
-from scripts.workflows import drawn
+from scripts.workflows import WORKFLOWS, drawn
 from tests.e2e import models, workflows
 from tests.e2e.graphs import node
 from tooling.canvas import FOLDER, NOTES, box, load, nodes, paths, prompt
-from tooling.hosts import ROOT
+from tooling.hosts import ROOT, pack, why_no_pack
 from tooling.server import PACK, Refused, picture, serving
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
@@ -24,7 +24,8 @@ BUNDLED = [
 ]  # fmt: skip
 FAMILIES = {
     "flux-keep-layout": "flux", "img2img-keep-layout": "sd15", "sd15-keep-layout": "sd15",
-    "sdxl-keep-layout": "sdxl", "upscale-no-colour-shift": "sdxl", "wan-keep-layout": "wan",
+    "sdxl-keep-layout": "sdxl", "upscale-in-tiles": "sd15", "upscale-no-colour-shift": "sdxl",
+    "wan-keep-layout": "wan",
 }  # fmt: skip
 LOADERS = {
     "CheckpointLoaderSimple": "TinyCheckpoint", "UNETLoader": "TinyModel", "VAELoader": "TinyVAE",
@@ -42,24 +43,26 @@ FILES = {
 }  # fmt: skip
 BLUEPRINT = ROOT / "subgraphs" / "KSampler (ILVR).json"
 LINK = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
+OPEN_READABLE = "img2img-keep-layout", "upscale-in-tiles"
+SCREEN = 1850, 1150  # of the canvas, at a zoom of 0.6 or more in a window of 1600 x 1000
 each = pytest.mark.parametrize("name", NAMES)
 
 
 @pytest.fixture(scope="module")
 def server(host, tmp_path_factory):
-    """A server with those files' names, a picture of one's own, and tiny models."""
+    """A server with those files' names, a picture of one's own, tiny models, and the packs of other
+    people that are needed and here."""
     files = tmp_path_factory.mktemp(f"workflows-{host.name}")
     for folder, names in FILES.items():
         (files / "models" / folder).mkdir(parents=True)
         for name in names:
             (files / "models" / folder / name).touch()
-    for folder in ("custom_nodes", "input"):
-        (files / folder).mkdir()
-    tiny = Path(__file__).with_name("tiny_nodes.py")
-    (files / "custom_nodes" / tiny.name).symlink_to(tiny)
+    (files / "input").mkdir()
+    needed = {pack(workflow.pack) for workflow in WORKFLOWS.values() if workflow.pack}
+    others = [Path(__file__).with_name("tiny_nodes.py"), *(needed - {None})]
     ramp = np.linspace(0, 255, 64 * 48 * 3).reshape(48, 64, 3)
     Image.fromarray(ramp.astype(np.uint8)).save(files / "input" / "example.png")
-    with serving(host, files) as server:
+    with serving(host, files, others=others) as server:
         models.write_small_model(files / "models")
         yield server
 
@@ -69,19 +72,28 @@ def info(server):
     return json.loads(server.get("/object_info"))
 
 
+@pytest.fixture
+def offered(name, info):
+    """The node types, for a workflow whose pack is there."""
+    needed = WORKFLOWS[name].pack
+    if needed and (reason := why_no_pack(needed)):
+        pytest.skip(f"{name}: {reason}")
+    return info
+
+
 def test_every_workflow_is_known():
     assert set(NAMES) == {*BUNDLED, *FAMILIES, "portrait-to-photo"}
 
 
 @each
-def test_a_host_takes_every_node_value_and_link(name, info):
-    assert workflows.wrong(load(name), info) == []
+def test_a_host_takes_every_node_value_and_link(name, offered):
+    assert workflows.wrong(load(name), offered) == []
 
 
 @each
-def test_it_is_what_its_script_draws(name, info):
+def test_it_is_what_its_script_draws(name, offered):
     """So that neither is edited alone; `python -m scripts.workflows NAME` draws it anew."""
-    drawing = json.loads(json.dumps(drawn(name, info)))
+    drawing = json.loads(json.dumps(drawn(name, offered)))
     assert workflows.compared(load(name)) == workflows.compared(drawing)
 
 
@@ -104,13 +116,19 @@ def test_it_is_laid_out_from_left_to_right(name):
         assert all(a[0] <= b[0] for a, b in itertools.pairwise(path)), path
 
 
+@pytest.mark.parametrize("name", OPEN_READABLE)
+def test_it_opens_readable(name):
+    width, height = workflows.extent(load(name))
+    assert width <= SCREEN[0] and height <= SCREEN[1]
+
+
 @each
 def test_every_node_is_in_one_group_with_a_title(name):
     workflow = load(name)
     for saved in nodes(workflow):
         around = [g for g in workflow["groups"] if workflows.inside(saved, g)]
         assert len(around) == 1 and around[0]["title"].strip(), saved["type"]
-    bounds = [(x, y, x + w, y + h) for x, y, w, h in (g["bounding"] for g in workflow["groups"])]
+    bounds = workflows.frames(workflow)
     assert not any(workflows.meet(*pair) for pair in itertools.combinations(bounds, 2))
 
 
@@ -222,9 +240,10 @@ def test_a_filter_shows_both_parts(server, info):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_it_runs_on_a_small_model_of_its_family(server, info, name):
+def test_it_runs_on_a_small_model_of_its_family(server, offered, name):
     video = {"length": 5} if FAMILIES[name] == "wan" else {}
-    graph = quick(prompt(load(name), info), 2, width=128, height=96, **video)
+    tiles = {"tile_width": 64, "tile_height": 64}
+    graph = quick(prompt(load(name), offered), 2, width=128, height=96, **video, **tiles)
     done = server.run({key: tiny(n, FAMILIES[name]) for key, n in graph.items()})
     assert done.error is None, done.error["exception_message"]
     (saved,) = (output for output in done.outputs().values() if "images" in output)
