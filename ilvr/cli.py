@@ -98,7 +98,8 @@ def _sweep(options):
     sheet = run.sheet(rows, names, labels, run.title(f"{path.stem}: factors and ranges"))
     of = {"reference": str(path), "seeds": seeds}
     of |= settings.parameters(filters[0], spans[0])
-    of |= {"keep": options.keep, "factor": options.factors, "range": [[span.start, span.end] for span in spans]}
+    of |= {"keep": options.keep, "factor": options.factors}
+    of |= {"range": [[span.start, span.end] for span in spans]}
     run.save(sheet, f"sweep-{_short(path.stem)}.png", of)
 
 

@@ -201,8 +201,8 @@ def filters(
             continue
         if not exact:
             raise ValueError(f"Only the low frequencies can be kept inexactly, and not {word}.")
-        bands = [(1, n) for n in factors] if word == "high" else [_ends(word)]
-        made += [BandPassFilter(*ends, kernel, channels) for ends in bands]
+        bands = [(1.0, n) for n in factors] if word == "high" else [_ends(word)]
+        made += [BandPassFilter(a, b, kernel, channels) for a, b in bands]
     return made
 
 
