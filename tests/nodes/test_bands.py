@@ -23,8 +23,9 @@ from .host import (
 )
 from .test_graphs import guided_graph, result
 from .test_graphs import node as graph_node
+from .test_sampler import KINDS
 
-latents = importlib.import_module(f"{PACK}.nodes.host.latents")
+latents, run = (importlib.import_module(f"{PACK}.nodes.host.{name}") for name in ("latents", "run"))
 IMAGE = picture(1, 32, 32, 3)
 KEPT = {
     "all but the mean": ("BandPassFilter", 1, 64, "cubic"),
@@ -111,6 +112,19 @@ def test_a_video_is_anchored_to_another_one_by_its_mean_over_time(count):
                 model, ilvr("euler", video, core.LowPassFilter(4, frames=9)), sigmas(model),
                 latent=latent,
             )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_under_a_grey_mask_states_of_every_kind_keep_their_noise(kind):
+    model, phi, count = gaussian(**KINDS[kind]), core.LowPassFilter(2), 96
+    level = run.SigmaLevel(float(sigmas(model)[3]), model.get_model_object("model_sampling"))
+    y = torch.zeros(count, 3, 32, 32)
+    x = level.noised(y, noise(*y.shape))
+    for grey in (0.3, 0.5, 0.7, 0.9):
+        grey_reference = core.NoisedReference(y, mask=torch.full((1, 1, 32, 32), grey))
+        refined = core.Refinement(grey_reference, phi).state(x, level, core.ItemNoise(range(count)))
+        assert abs(phi(refined).var() / phi(x).var() - 1) < 0.02
+        assert phi(refined - x).var() > 0.01 * phi(x).var()
 
 
 def test_a_filter_shows_what_it_keeps_around_mid_grey():
