@@ -3,10 +3,10 @@
 Each of the held-out renders is the reference once for every filter, with dpmpp_2m at 20 steps. Kept
 is the PSNR of the filtered pictures against the filtered references, in float. Freed is how large
 the change of the rest is, root mean square, beside that of the whole reference about its mean. The
-Frechet distance (28 features, see tooling/frechet.py) is to 2,000 other held-out renders. Grey masks
-follow: how much of the reference's low band (N = 8) is in the result, and that band's deviation as
-a share of the renders'. What is finished is kept in output/bands/, so that a stopped run goes on.
-The sheet shows each filter on bundled references, two pictures each.
+Frechet distance (28 features, see tooling/frechet.py) is to 2,000 other held-out renders. Masks of
+one grey follow: how much of the reference's low band (N = 8) is in the result, and that band's
+deviation as a share of the renders'. What is finished is kept in output/bands/, so that a stopped
+run goes on. The sheet shows each filter on bundled references, two pictures each.
 """
 
 import argparse
