@@ -17,8 +17,7 @@ from .image import (
     load_mask,
     open_image,
     pictures,
-    read_parameters,
-    save_png,
+    save_beside,
     to_images,
     to_tensor,
     unreadable,
@@ -129,16 +128,14 @@ class _Run:
     """
 
     def __init__(self, settings: Settings, paths):
-        self.settings = settings
-        self.pictures = {path: open_image(path) for path in paths}
-        self.model = settings.load()
-        if self.model.assumed:
-            _warn(settings.doubts(self.model.assumed))
+        self.settings, self.model = settings, settings.load()
         size, mask = self.model.configuration.image_size, settings.mask
         channels = self.model.configuration.in_channels
+        self.pictures = {path: fit(open_image(path), size, channels) for path in paths}
         self.masks = {path: load_mask(mask, size, path) for path in paths if mask}
-        self.pictures = {path: fit(image, size, channels) for path, image in self.pictures.items()}
         self.out = writable_folder(settings.out)
+        if self.model.assumed:
+            _warn(settings.doubts(self.model.assumed))
 
     def title(self, what):
         """Of a sheet: what is on it, and how it was sampled."""
@@ -181,10 +178,8 @@ class _Run:
     def save(self, image, name, parameters):
         """Writes into the output folder, beside a picture of other parameters, never over it."""
         path = self.out / name
-        free = (path.with_stem(f"{path.stem}-{i}") if i > 1 else path for i in itertools.count(1))
-        path = next(p for p in free if not p.exists() or read_parameters(p) == parameters)
         try:
-            save_png(image, path, parameters)
+            path = save_beside(image, path, parameters)
         except OSError as error:
             raise ValueError(f"{path} could not be written: {error.strerror or error}.") from None
         tqdm.write(str(path))
