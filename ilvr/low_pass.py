@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .values import tensor
+
 
 def _cubic(x):
     x = np.abs(x)
@@ -55,7 +57,9 @@ class LowPassFilter:
         return f"LowPassFilter({self.factor:g}, {self.kernel!r}, exact={self.exact})"
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(..., H, W) -> phi(x), the same shape and dtype; computed in fp32."""
+        """(..., H, W) -> phi(x), the same shape and dtype; computed in fp32, which whole numbers
+        become. Raises ValueError for what is no tensor of real numbers."""
+        x = _picture(x)
         if self.factor == 1:
             return x.clone()
         h, w = self._axes(x, self.exact)
@@ -68,7 +72,8 @@ class LowPassFilter:
         return w.up.right(h.up.left(low)).to(x.dtype)  # U_h low U_w^T
 
     def down(self, x: Tensor) -> Tensor:
-        """(..., H, W) -> the downsampled image (..., ceil(H / N), ceil(W / N)), the same dtype."""
+        """(..., H, W) -> the downsampled image (..., ceil(H / N), ceil(W / N)), as `__call__`."""
+        x = _picture(x)
         if self.factor == 1:
             return x.clone()
         h, w = self._axes(x, exact=False)
@@ -77,6 +82,11 @@ class LowPassFilter:
     def _axes(self, x, exact):
         factor = math.inf if self.factor >= max(x.shape[-2:]) else self.factor
         return [_axis(size, factor, self.kernel, exact, x.device) for size in x.shape[-2:]]
+
+
+def _picture(x):
+    x = tensor(x, "The image", axes=2)
+    return x if x.is_floating_point() else x.float()
 
 
 class _Axis:

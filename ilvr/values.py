@@ -21,16 +21,28 @@ def parsed(text: str):
 
 
 def tensor(x, what: str, axes: int = 0) -> Tensor:
-    """x, a tensor or an array of real numbers with `axes` axes or more and none of them empty.
+    """x, a tensor or an array of real numbers, as a tensor; called `what` in a ValueError.
 
-    Raises ValueError, which calls x `what`, for anything else.
+    axes: how many it has at least, none of them empty.
     """
     if isinstance(x, np.ndarray) and x.dtype.kind in "biuf":
-        x = torch.from_numpy(np.array(x, dtype=x.dtype.newbyteorder("=")))
-    if not isinstance(x, Tensor) or (kind := unusual(x)) or x.ndim < axes or not x.numel():
-        given = f"of shape {tuple(x.shape)}" if isinstance(x, Tensor) and not unusual(x) else ""
-        given = given or (f"a {kind} tensor" if isinstance(x, Tensor) else f"a {type(x).__name__}")
-        raise ValueError(f"{what} is {given}; a tensor of real numbers is needed")
+        x = torch.from_numpy(x.astype(x.dtype.newbyteorder("=")))
+    if not isinstance(x, Tensor):
+        raise ValueError(f"{what} is a {type(x).__name__}; a tensor is needed.")
+    if kind := unusual(x):
+        raise ValueError(f"{what} is a {kind} tensor; a plain one of real numbers is needed.")
+    if x.ndim < axes or not x.numel():
+        raise ValueError(
+            f"{what} has the shape {tuple(x.shape)}; {axes} axes or more are needed, none empty."
+        )
+    return x
+
+
+def finite(x, what: str, axes: int = 0) -> Tensor:
+    """As `tensor`; ValueError too for values that are not finite."""
+    x = tensor(x, what, axes)
+    if not x.isfinite().all():
+        raise ValueError(f"{what} has values that are not finite; give it numbers alone.")
     return x
 
 

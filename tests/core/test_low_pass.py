@@ -116,3 +116,8 @@ def test_refuses_a_factor_below_one(factor):
 def test_refuses_an_unknown_kernel():
     with pytest.raises(ValueError, match=r"'nearest'.*cubic"):
         LowPassFilter(2, "nearest")
+
+
+def test_whole_numbers_do_not_wrap():
+    x = torch.randint(0, 256, (1, 3, 16, 16), dtype=torch.uint8)
+    assert torch.equal(LowPassFilter(4)(x), LowPassFilter(4)(x.float()))
