@@ -2,10 +2,14 @@
 
 import os
 import secrets
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+
+PARTIAL = ".ilvr-{}.partial"  # what is not whole yet
 
 
 @contextmanager
@@ -15,7 +19,7 @@ def whole(path: Path, replace: bool = True) -> Iterator[Path]:
     The name is nobody else's, however many write at once. replace: take the place of a file that
     is there; else FileExistsError, whoever made it and however late.
     """
-    partial = path.with_name(f".ilvr-{secrets.token_hex(8)}.partial")
+    partial = path.with_name(PARTIAL.format(secrets.token_hex(8)))
     try:
         partial.touch(exist_ok=False)
         yield partial
@@ -35,6 +39,30 @@ def _claim(partial, path):
     except OSError:  # a file system without links: an empty file holds the name for a moment
         path.touch(exist_ok=False)
         os.replace(partial, path)
+
+
+def locked(path: Path) -> IO:
+    """An open file that is ours alone, until it is closed or this process ends, however it ends.
+
+    What others left half written beside it and below is removed. Raises ValueError where another
+    process has it.
+    """
+    file = path.open("ab")
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise ValueError(f"Another command is writing into {path.parent}; wait for it.") from None
+    for partial in path.parent.rglob(PARTIAL.format("*")):
+        partial.unlink(missing_ok=True)
+    return file
 
 
 def writable_folder(path: Path) -> Path:

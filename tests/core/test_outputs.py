@@ -1,8 +1,6 @@
 """What is written: whole, under a free name, and never over somebody else's file."""
 
-import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
