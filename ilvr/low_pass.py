@@ -74,6 +74,10 @@ class LowPassFilter:
         h, w = self._axes(x, exact=False)
         return h.down.left(w.down.right(x.float())).to(x.dtype)  # D_h x D_w^T
 
+    def on_cells(self, pixels: float) -> "LowPassFilter":
+        """The same filter on latents, whose cells are that many pixels wide."""
+        return LowPassFilter(max(1.0, self.factor / pixels), self.kernel, self.exact)
+
     def _axes(self, x, exact):
         factor = math.inf if self.factor >= max(x.shape[-2:]) else self.factor
         return [_axis(size, factor, self.kernel, exact, x.device) for size in x.shape[-2:]]

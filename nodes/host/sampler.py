@@ -69,8 +69,7 @@ class Guide:
         else:
             cell = self.reference.cell
             reference = self.reference.fitted(run.base_model, x, numbers)
-        factor = max(1.0, self.low_pass.factor / cell)
-        low_pass = LowPassFilter(factor, self.low_pass.kernel, self.low_pass.exact)
+        low_pass = self.low_pass.on_cells(cell)
         return self._refinement(reference, low_pass if n == 1 else Unfolded(low_pass, n))
 
     def _refinement(self, reference, low_pass):
