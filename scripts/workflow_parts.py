@@ -74,7 +74,7 @@ def guided(
     c.column(250, GROUP_GAP)
     sampler = c.add("KSamplerSelect", 200, sampler_name="dpmpp_2m")
     low_pass = c.add("LowPassFilter", 370, factor=factor, kernel=kernel)
-    range = c.add("ConditioningRange", 590, start=1000, end=end)
+    range = c.add("ConditioningRange", 555, start=1000, end=end)
     c.column(250)
     follow = {"reference": reference, "low_pass": low_pass["low_pass"], "range": range["range"]}
     ilvr = c.add("ILVRSampler", 280, sampler=sampler["SAMPLER"], **follow)

@@ -68,7 +68,7 @@ def translation(c):
     c.column(230, GROUP_GAP)
     pictures = [
         c.add("ExampleReference", y, name=name)
-        for y, name in ((130, "clip-art"), (240, "pixel-art"))
+        for y, name in ((130, "clip-art"), (250, "pixel-art"))
     ]
     c.column(240)
     both = c.add("ImageBatch", 180, image1=pictures[0]["IMAGE"], image2=pictures[1]["IMAGE"])
@@ -409,10 +409,10 @@ def two_nodes(c, model, factor):
 
     c.left = left  # the prompts are as wide as both
     x = model.right + 50
-    clip = model["CLIP"].via(*c.points((x, 34), (x, 264)))
-    first = c.add("CLIPTextEncode", 250, "Prompt", 88, clip=clip, text=PROMPT)
-    clip = clip.via(*c.points((x, 388)))
-    second = c.add("CLIPTextEncode", 374, "Negative prompt", 88, clip=clip, text=NEGATIVE)
+    clip = model["CLIP"].via(*c.points((x, 34), (x, 310)))
+    first = c.add("CLIPTextEncode", 296, "Prompt", 64, clip=clip, text=PROMPT)
+    clip = clip.via(*c.points((x, 410)))
+    second = c.add("CLIPTextEncode", 396, "Negative prompt", 64, clip=clip, text=NEGATIVE)
     c.group("Prompts", first, second)
     return low_pass, follow, first["CONDITIONING"], second["CONDITIONING"]
 
