@@ -81,8 +81,8 @@ class BandPassFilter:
         """Whether a picture of one grey is kept as it is; else what is kept lies around 0."""
         return self.coarsest == math.inf and self.channels != "colour"
 
-    def keeps_mean_of(self, frames: int) -> bool:
-        """Whether of a video with so many frames only what is the same in all of them is kept."""
+    def is_mean_over(self, frames: int) -> bool:
+        """Whether of so many latent frames their mean alone is kept."""
         return self.frames >= self._stride * (frames - 1) + 1
 
     def __call__(self, x: Tensor) -> Tensor:

@@ -110,7 +110,7 @@ def _match_frames(samples, x, model, low_pass):
     if x.ndim == 4 or samples.shape[2] == x.shape[2]:
         return samples, None
     kind = type(model).__name__
-    if low_pass.keeps_mean_of(max(samples.shape[2], x.shape[2])):
+    if low_pass.is_mean_over(max(samples.shape[2], x.shape[2])):
         samples = samples.mean(2, keepdim=True)
     if samples.shape[2] == 1 and kind != "QwenImage":
         return samples.expand(-1, -1, x.shape[2], -1, -1), None
