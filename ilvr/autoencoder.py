@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 COMPRESSION = 8  # pixels to a latent cell, each way
 ENCODER, DECODER = "taesd_encoder.", "taesd_decoder."
+PREFIXES = (ENCODER, DECODER, "vae_scale", "vae_shift")  # of all its keys
 WIDTH = 64
 
 
@@ -33,22 +34,23 @@ class Autoencoder(nn.Module):
 
     @classmethod
     def of(cls, state: dict[str, Tensor]) -> "Autoencoder":
-        """The autoencoder of a state dict; keys of other parts are left aside.
+        """The autoencoder of a state dict, in its dtype; keys of other parts are left aside.
 
         Raises ValueError where the keys or shapes are not TAESD's.
         """
-        own = {name: value for name, value in state.items() if name.startswith(("taesd_", "vae_"))}
+        own = {name: value for name, value in state.items() if name.startswith(PREFIXES)}
         last = own.get(f"{ENCODER}14.weight")
         if last is None:
             raise ValueError(
                 f"The weights hold no {ENCODER}14.weight; an autoencoder of the TAESD layout is "
                 f"needed, encoder and decoder, under ComfyUI's names."
             )
-        model = cls(len(last))
-        wanted = model.state_dict()
-        scalars = {name: own.get(name, wanted[name]) for name in ("vae_scale", "vae_shift")}
+        with torch.device("meta"):  # no weights are drawn
+            model = cls(len(last))
+        plain = {"vae_scale": torch.tensor(1.0), "vae_shift": torch.tensor(0.0)}
+        copies = {name: value.clone() for name, value in (plain | own).items()}
         try:
-            model.load_state_dict(own | scalars)
+            model.load_state_dict(copies, assign=True)
         except RuntimeError as error:
             problem = " ".join(str(error).split())
             raise ValueError(f"The autoencoder is not of the TAESD layout: {problem}.") from None

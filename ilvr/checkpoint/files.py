@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ..autoencoder import COMPRESSION, PREFIXES
 from . import diffusers
 from .layouts import OtherKind, layout_of, other_kind, probes
 
@@ -17,9 +18,9 @@ from .layouts import OtherKind, layout_of, other_kind, probes
 CODE_IN_PICKLE = r"(?i)unsupported (global|class)|call reduce for unrecognized|blocked module"
 
 
-def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], dict]:
+def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], dict, dict[str, Tensor]]:
     """The state dict in a file or folder, in a layout of its own, EMA weights first and prefixes
-    removed, and what stands beside it of its configuration."""
+    removed; what stands beside it of its configuration; and the weights of an autoencoder."""
     file = path = Path(path)
     if path.is_dir():
         file = diffusers.weights_file(path)
@@ -30,8 +31,12 @@ def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     state = _weights_in(content)
     if not state:
         raise ValueError(f"{file} holds no weights; the checkpoint of a U-Net is needed.")
-    if kind := other_kind(state):
+    autoencoder = {name: state[name] for name in state if name.startswith(PREFIXES)}
+    network = {name: state[name] for name in state if name not in autoencoder}
+    if kind := other_kind(network or state):
         raise OtherKind(file, kind)
+    if autoencoder:
+        metadata = {"compression": COMPRESSION} | metadata
 
     found = [prefix for prefix, _ in probes(state)]
     prefix = max(found, key=lambda prefix: "ema" in prefix)
@@ -42,7 +47,7 @@ def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     }
     if layout_of(state).name == "diffusers":
         metadata = diffusers.configuration(file) | metadata
-    return state, metadata
+    return state, metadata, autoencoder
 
 
 def _safetensors(path):
