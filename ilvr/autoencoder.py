@@ -32,6 +32,18 @@ class Autoencoder(nn.Module):
         """(B, C, H, W) -> (B, 3, 8H, 8W) in about [-1, 1]; not clamped."""
         return self.taesd_decoder((latents - self.vae_shift) * self.vae_scale) * 2 - 1
 
+    def colours(self) -> tuple[Tensor, Tensor]:
+        """(C, 3) and (3,): `z @ factors + bias` is about the colour of a cell z, in [-1, 1].
+
+        For quick previews: least squares over what flat latents decode to.
+        """
+        draws = torch.Generator().manual_seed(0)
+        z = torch.randn(16 * self.channels, self.channels, generator=draws).to(self.vae_scale)
+        colours = self.decode(z[:, :, None, None].expand(-1, -1, 2, 2)).mean((2, 3))
+        ones = torch.ones_like(z[:, :1])
+        solution = torch.linalg.lstsq(torch.cat([z, ones], dim=1), colours).solution
+        return solution[:-1], solution[-1]
+
     @classmethod
     def of(cls, state: dict[str, Tensor]) -> "Autoencoder":
         """The autoencoder of a state dict, in its dtype; keys of other parts are left aside.
