@@ -59,11 +59,13 @@ def _sample(options):
     jobs = [(path, seed) for path in references for seed in seeds]
     run = _Run(settings, references)
     usual = LATENT_FACTOR if run.latent else FACTOR
-    low_pass = settings.low_pass(usual if options.factor is None else options.factor)
+    factor = usual if options.factor is None else options.factor
+    (low_pass,) = settings.filters([options.keep], [factor], options.channels)
     run.expect(len(jobs), [low_pass], [span])
     results = {}
     for (path, seed), image in run.images(jobs, low_pass, span):
-        name = f"{_short(path.stem)}-N{low_pass.factor:g}-{seed}.png"
+        band = low_pass.title.replace(" = ", "").replace(", ", "-")
+        name = f"{_short(path.stem)}-{band}-{seed}.png"
         of = {"reference": str(path), "seed": seed}
         run.save(image, name, of | settings.parameters(low_pass, span))
         results[path, seed] = image
@@ -73,7 +75,7 @@ def _sample(options):
         rows.append([run.pictures[path], *(results[path, seed] for seed in group)])
         labels.append(path.stem if len(groups) == 1 else f"{path.stem}, seeds from {group[0]}")
     columns = ["reference", *(f"seed {seed}" for seed in seeds)] if len(groups) == 1 else []
-    title = run.title(f"N = {low_pass.factor:g}, range {span}")
+    title = run.title(f"{low_pass.title}, range {span}")
     of = {"references": [str(path) for path in references], "seeds": seeds}
     sheet = run.sheet(rows, columns, labels, title)
     run.save(sheet, "sheet.png", of | settings.parameters(low_pass, span))
@@ -85,7 +87,7 @@ def _sweep(options):
     spans = [ConditioningRange.parse(text) for text in options.ranges]
     run = _Run(settings, [path])
     factors = options.factors or (LATENT_FACTORS if run.latent else FACTORS)
-    filters = [settings.low_pass(factor) for factor in factors]
+    filters = settings.filters(options.keep, factors, options.channels)
     run.expect(len(seeds), filters, spans)
     rows, labels = [], []
     for span in spans:
@@ -95,11 +97,12 @@ def _sweep(options):
         ]
         rows += [[run.pictures[path], *images] for images in zip(*columns)]
         labels += [f"{span}, seed {seed}" for seed in seeds]
-    names = ["reference", *(f"N = {low_pass.factor:g}" for low_pass in filters)]
+    names = ["reference", *(low_pass.title for low_pass in filters)]
     sheet = run.sheet(rows, names, labels, run.title(f"{path.stem}: factors and ranges"))
     of = {"reference": str(path), "seeds": seeds}
     of |= settings.parameters(filters[0], spans[0])
-    of |= {"factor": factors, "range": [[span.start, span.end] for span in spans]}
+    of |= {"keep": options.keep, "factor": factors}
+    of |= {"range": [[span.start, span.end] for span in spans]}
     run.save(sheet, f"sweep-{_short(path.stem)}.png", of)
 
 

@@ -1,11 +1,12 @@
 """The refinement of ILVR: Eq. 8 of the paper, and its form on the predicted image."""
 
 import copy
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from .low_pass import LowPassFilter
+from .low_pass import BandPassFilter
 from .noise import ItemNoise
 from .reference import NoisedReference
 
@@ -67,7 +68,7 @@ class Refinement:
     def __init__(
         self,
         reference: NoisedReference,
-        low_pass: LowPassFilter,
+        low_pass: BandPassFilter,
         range: ConditioningRange = ConditioningRange(),
         guide: str = "state",
         strength: float = 1.0,
@@ -137,19 +138,20 @@ class Refinement:
         return (x + weight * pull).to(x.dtype)
 
 
-def refuse_the_reference_itself(low_pass: LowPassFilter, pixels: float, free: bool):
+def refuse_the_reference_itself(low_pass: BandPassFilter, pixels: float, free: bool):
     """ValueError where a filter keeps all of latents, of so many pixels a cell, and nothing else
     leaves them free."""
-    if low_pass.factor <= pixels and not free:
+    whole = low_pass.coarsest == math.inf and low_pass.frames == 1
+    if whole and low_pass.finest <= pixels and not free:
         raise ValueError(
-            f"Factor {low_pass.factor:g} is no more than the {pixels:g} pixels of a latent cell, "
+            f"Factor {low_pass.finest:g} is no more than the {pixels:g} pixels of a latent cell, "
             f"so that the result would be the reference itself; use a factor of {2 * pixels:g} or "
             f"more, end the range above 0, or give a mask."
         )
 
 
 def match_low_frequencies(
-    x: Tensor, reference: NoisedReference, low_pass: LowPassFilter, rounds: int = 32
+    x: Tensor, reference: NoisedReference, low_pass: BandPassFilter, rounds: int = 32
 ) -> Tensor:
     """Finished images x (B, C, H, W) in [-1, 1], given the reference's low frequencies.
 
