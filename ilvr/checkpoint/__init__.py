@@ -71,28 +71,26 @@ def load(
     """
     state, recognised, autoencoder = read(path, overrides)
     network = recognised.configuration.network(device="meta")
-    for name in list(state):
-        state[name] = _copied(state[name], name, path, device, dtype)
-    network.load_state_dict(state, assign=True)
+    network.load_state_dict(_copies(state, device, dtype), assign=True)
     network.dtype = dtype
     network.train(False).requires_grad_(False)
     if autoencoder is not None:
-        for name, weight in (state := autoencoder.state_dict()).items():
-            state[name] = _copied(weight, name, path, device, torch.float32)
-        autoencoder.load_state_dict(state, assign=True)
+        copies = _copies(autoencoder.state_dict(), device, torch.float32)
+        autoencoder.load_state_dict(copies, assign=True)
         autoencoder.requires_grad_(False)
     return DiffusionModel(
         network, recognised.configuration, autoencoder, assumed=recognised.assumed
     )
 
 
-def _copied(weight, name, path, device, dtype):
-    """A copy is aligned and free of the file; with channels last, convolutions are faster."""
-    layout = torch.channels_last if weight.ndim == 4 else torch.preserve_format
-    weight = weight.to(device, dtype, copy=True, memory_format=layout)
-    if not weight.isfinite().all():
-        raise ValueError(f"{path}: {name} has values that are not finite; the file is damaged.")
-    return weight
+def _copies(state, device, dtype):
+    """Aligned and free of the file; with channels last, convolutions are faster."""
+
+    def copied(weight):
+        layout = torch.channels_last if weight.ndim == 4 else torch.preserve_format
+        return weight.to(device, dtype, copy=True, memory_format=layout)
+
+    return {name: copied(weight) for name, weight in state.items()}
 
 
 def inspect(path: str | Path, overrides: Mapping | None = None) -> Recognised:
@@ -122,7 +120,9 @@ def save(
     if autoencoder is not None:
         state = {f"network.{name}": tensor for name, tensor in state.items()}
         state |= autoencoder.state_dict()
-    tensors = {name: tensor.contiguous() for name, tensor in state.items()}
+    # Copies, since a file of safetensors holds no memory that two weights share.
+    layout = torch.contiguous_format
+    tensors = {name: tensor.clone(memory_format=layout) for name, tensor in state.items()}
     try:
         with whole(Path(target)) as partial:
             save_file(tensors, partial, metadata={"config": config})
