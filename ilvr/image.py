@@ -52,7 +52,13 @@ def open_image(path: str | Path) -> Image.Image:
 
     Raises ValueError for a file that is missing, no picture, damaged, or over 100 megapixels.
     """
-    image = _open(path)
+    return to_rgb(_open(path))
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """An upright RGB picture of any that pillow holds: grey, 16-bit, CMYK and alpha (over white)
+    too."""
+    image = _eight_bit(ImageOps.exif_transpose(image))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
