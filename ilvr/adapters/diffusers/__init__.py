@@ -1,4 +1,4 @@
-"""ILVR in the pipelines of diffusers: `pipe(prompt, callback_on_step_end=guide(pipe, image, ...))`."""
+"""ILVR in pipelines of diffusers: `pipe(prompt, callback_on_step_end=guide(pipe, image, phi))`."""
 
 from .guide import Guide, guide
 

@@ -1,5 +1,6 @@
 """What the latents of a pipeline of diffusers are made of, and how pictures become such."""
 
+import inspect
 import math
 
 import torch
@@ -7,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 PIPELINES = (  # beginnings of the names of the families that are known
-    "AnimateDiff", "Chroma", "Flux", "KandinskyV22", "LTX", "LatentConsistencyModel", "PixArt",
+    "AnimateDiff", "Chroma", "Flux", "KandinskyV22", "LTX", "LatentConsistencyModel",
     "QwenImage", "Sana", "StableDiffusion", "Wan", "ZImage",
 )  # fmt: skip
 COMPRESSION = (
@@ -17,11 +18,15 @@ COMPRESSION = (
 
 
 def check(pipe):
-    """Raises ValueError for a pipeline whose latents are not known."""
+    """Raises ValueError for a pipeline whose latents are not known, or that calls nobody back."""
     names = [kind.__name__ for kind in type(pipe).__mro__]
     if not any(name.startswith(PIPELINES) for name in names):
         raise ValueError(
             f"{names[0]} is not known to ILVR; use one of the families {', '.join(PIPELINES)}."
+        )
+    if "callback_on_step_end" not in inspect.signature(type(pipe).__call__).parameters:
+        raise ValueError(
+            f"{names[0]} takes no callback_on_step_end; use a pipeline of its family that does."
         )
 
 
@@ -136,7 +141,9 @@ def _normalised(vae, z):
         return F.pixel_shuffle(folded, 2).transpose(1, 2)
     mean = _number(vae, "latents_mean", vae.config.get("shift_factor") or 0.0)
     scale = vae.config.get("scaling_factor") or 1.0
-    return (z - _by_channel(mean, z, 1)) * scale / _by_channel(_number(vae, "latents_std", 1.0), z, 1)
+    return (
+        (z - _by_channel(mean, z, 1)) * scale / _by_channel(_number(vae, "latents_std", 1.0), z, 1)
+    )
 
 
 def _statistics(norm):

@@ -60,7 +60,8 @@ def fitted(videos: Videos, size: tuple[int, int]) -> Tensor:
 
 
 def _fit(picture, size):
-    return to_tensor(ImageOps.fit(picture, (size[1], size[0]), Image.Resampling.LANCZOS))
+    soft = Image.Resampling.LANCZOS if picture.mode == "RGB" else Image.Resampling.BOX
+    return to_tensor(ImageOps.fit(picture, (size[1], size[0]), soft))
 
 
 def _opened(picture):
