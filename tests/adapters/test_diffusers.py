@@ -118,7 +118,9 @@ def test_nothing_outside_a_mask_changes():
     assert torch.allclose(finished[..., :8], made.clean(pixels(made))[..., :8], atol=1e-6)
 
     picture = Image.fromarray((mask[0, 0].numpy() * 255).astype("uint8"))
-    g = guide(made.pipe, PICTURE, LowPassFilter(1), mask=picture.resize((256, 256)))
+    g = guide(
+        made.pipe, PICTURE, LowPassFilter(1), mask=picture.resize((256, 256), Image.Resampling.BOX)
+    )
     again, _ = states(made, callback_on_step_end=g)
     assert torch.equal(again[1][..., 8:], free[1][..., 8:])
     assert not torch.equal(again[1][..., :8], free[1][..., :8])
