@@ -1,8 +1,10 @@
 """`python -m ilvr`: sample, sweep, evaluate, inspect, convert."""
 
+import contextlib
 import io
 import itertools
 import os
+import re
 import sys
 
 import torch
@@ -17,38 +19,61 @@ from .image import (
     load_mask,
     open_image,
     pictures,
-    read_parameters,
-    save_png,
+    save_beside,
     to_images,
     to_tensor,
     unreadable,
 )
 from .parser import parser
 from .settings import Settings, overrides
+from .values import printable
 
 SHEET_COLUMNS = 8  # results of one reference beside each other
 NAME_BYTES = 200  # of a file's 255
+NO_MEMORY = r"out of memory|can't allocate memory"  # as torch says it
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; 0, or 2 after one sentence on stderr."""
-    for stream in (sys.stdout, sys.stderr):  # names that a terminal's encoding does not have
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    options = parser(
-        sample=_sample, sweep=_sweep, evaluate=_evaluate, inspect=_inspect, convert=_convert
-    ).parse_args(arguments)
+    _open_streams()
     try:
+        options = parser(
+            sample=_sample, sweep=_sweep, evaluate=_evaluate, inspect=_inspect, convert=_convert
+        ).parse_args(arguments)
         options.run(options)
+        sys.stdout.flush()
+        return 0
     except ValueError as error:
-        print(f"ilvr: {error}", file=sys.stderr)
-        return 2
+        why = str(error)
     except BrokenPipeError:  # the reader of our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
+        return 0
+    except OSError as error:
+        _drop_output()
+        why = f"{error.filename or 'the output'} failed: {error.strerror or error}."
     except KeyboardInterrupt:
-        print("ilvr: stopped; the pictures finished so far are kept.", file=sys.stderr)
-        return 2
-    return 0
+        why = "stopped; the pictures finished so far are kept."
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not re.search(NO_MEMORY, str(error)):
+            raise
+        why = "there is not enough memory; take a smaller --batch-size or --model, or fewer images."
+    _warn(why)
+    return 2
+
+
+def _open_streams():
+    """Both are there, and take names that a terminal's encoding does not have."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_output():
+    """What is still to be written to a stdout that takes no more, Python would try at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _sample(options):
@@ -113,16 +138,16 @@ def _evaluate(options):
             f"evaluate needs what is not here ({error}); install it with "
             f"pip install 'ilvr[evaluate]'."
         ) from None
-    evaluate(Evaluation.of(options), tqdm.write, _warn, tqdm)
+    evaluate(Evaluation.of(options), _say, _warn, tqdm)
 
 
 def _inspect(options):
-    print(checkpoint.inspect(options.file, overrides(options.set)).describe())
+    _say(checkpoint.inspect(options.file, overrides(options.set)).describe())
 
 
 def _convert(options):
-    print(checkpoint.convert(options.file, options.target, overrides(options.set)).describe())
-    print(f"written: {options.target}")
+    _say(checkpoint.convert(options.file, options.target, overrides(options.set)).describe())
+    _say(f"written: {options.target}")
 
 
 class _Run:
@@ -132,16 +157,14 @@ class _Run:
     """
 
     def __init__(self, settings: Settings, paths):
-        self.settings = settings
-        self.pictures = {path: open_image(path) for path in paths}
-        self.model = settings.load()
-        if self.model.assumed:
-            _warn(settings.doubts(self.model.assumed))
+        self.settings, self.model = settings, settings.load()
         size, mask = self.model.configuration.image_size, settings.mask
         channels = self.model.configuration.in_channels
+        self.pictures = {path: fit(open_image(path), size, channels) for path in paths}
         self.masks = {path: load_mask(mask, size, path) for path in paths if mask}
-        self.pictures = {path: fit(image, size, channels) for path, image in self.pictures.items()}
         self.out = writable_folder(settings.out)
+        if self.model.assumed:
+            _warn(settings.doubts(self.model.assumed))
 
     def title(self, what):
         """Of a sheet: what is on it, and how it was sampled."""
@@ -184,13 +207,11 @@ class _Run:
     def save(self, image, name, parameters):
         """Writes into the output folder, beside a picture of other parameters, never over it."""
         path = self.out / name
-        free = (path.with_stem(f"{path.stem}-{i}") if i > 1 else path for i in itertools.count(1))
-        path = next(p for p in free if not p.exists() or read_parameters(p) == parameters)
         try:
-            save_png(image, path, parameters)
+            path = save_beside(image, path, parameters)
         except OSError as error:
             raise ValueError(f"{path} could not be written: {error.strerror or error}.") from None
-        tqdm.write(str(path))
+        _say(str(path))
 
 
 def _seeds(options):
@@ -199,8 +220,15 @@ def _seeds(options):
 
 def _short(stem):
     """So much of a name that what is made of it is short enough for a file."""
-    return stem.encode()[:NAME_BYTES].decode(errors="ignore")
+    return os.fsencode(stem)[:NAME_BYTES].decode(errors="ignore")
+
+
+def _say(text):
+    """Lines on stdout, without what would move the cursor."""
+    tqdm.write("\n".join(map(printable, text.split("\n"))))
 
 
 def _warn(text):
-    tqdm.write(f"ilvr: {text}", file=sys.stderr)
+    """A line on stderr, or nothing where that is full."""
+    with contextlib.suppress(OSError):
+        tqdm.write(f"ilvr: {printable(text)}", file=sys.stderr)

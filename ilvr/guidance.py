@@ -81,6 +81,10 @@ class Refinement:
                 f"strength {strength} would mix independent noises in the state, which loses "
                 f"variance; use guide prediction for a strength below 1."
             )
+        if not isinstance(range, ConditioningRange):
+            raise ValueError(
+                f"The range is {range!r}; a ConditioningRange is needed, as of (start, end)."
+            )
         self.reference, self.low_pass, self.range = reference, low_pass, range
         self.guide, self.strength, self.released = guide, strength, released
 

@@ -1,6 +1,7 @@
 """The commands and options of `python -m ilvr`."""
 
 import argparse
+import math
 from pathlib import Path
 
 from . import samplers
@@ -8,11 +9,14 @@ from .guidance import GUIDES
 from .low_pass import CHANNELS, KERNELS
 from .reference import NOISES
 from .settings import DTYPES
+from .values import printable
+
+MOST, LAST_SEED = 10_000, 2**63 - 1
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message):
-        self.exit(2, f"ilvr: {message}; see --help.\n")
+        self.exit(2, f"ilvr: {printable(message)}; see --help.\n")
 
 
 def parser(**run) -> argparse.ArgumentParser:
@@ -86,7 +90,7 @@ def _add_evaluate(commands):
         help="of fid and lpips: published networks, or the model's own encoder, with no download",
     )  # fmt: skip
     add("--real", type=Path, metavar="DIR", help="pictures to compare with [the references]")
-    add("--limit", type=_positive, help="take the first so many references")
+    add("--limit", type=_whole(1, LAST_SEED), help="take the first so many references")
     add("--keep", choices=["none", "sheet", "all"], default="sheet", help="pictures [sheet]")
     add(
         "--ray", nargs="?", const="auto", metavar="ADDRESS",
@@ -124,18 +128,20 @@ def _add_sampling(command):
 
 def _number(text):
     try:
-        return float(text)
+        if math.isfinite(number := float(text)):
+            return number
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no number")
 
 
-def _whole(least):
+def _whole(least, most):
     def parse(text):
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least}")
+        if not text.isdecimal() or len(text) > 20 or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} to {most}")
         return int(text)
 
     return parse
 
 
-_positive, _natural = _whole(1), _whole(0)
+_positive, _natural = _whole(1, MOST), _whole(0, LAST_SEED)

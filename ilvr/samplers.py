@@ -201,6 +201,11 @@ def _split(output, x):
 
 def _predict(x, eps, left, entered, refinement, clip):
     x0 = (x - left.noise * eps) / left.signal
+    if not x0.isfinite().all():
+        raise ValueError(
+            f"The prediction at timestep {left.t:g} is not finite; the model needs another dtype, "
+            f"such as float32, or is not of this schedule."
+        )
     if clip:
         x0 = x0.clamp(-1, 1)
     return refinement.prediction(x0, entered) if refinement else x0

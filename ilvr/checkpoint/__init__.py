@@ -58,10 +58,7 @@ def load(
         weight = state[name]
         # A copy is aligned and free of the file; with channels last, convolutions are faster.
         layout = torch.channels_last if weight.ndim == 4 else torch.preserve_format
-        weight = weight.to(device, dtype, copy=True, memory_format=layout)
-        if not weight.isfinite().all():
-            raise ValueError(f"{path}: {name} has values that are not finite; the file is damaged.")
-        state[name] = weight
+        state[name] = weight.to(device, dtype, copy=True, memory_format=layout)
     network.load_state_dict(state, assign=True)
     network.dtype = dtype
     network.train(False).requires_grad_(False)
@@ -86,7 +83,9 @@ def convert(source: str | Path, target: str | Path, overrides: Mapping | None = 
 def save(state: Mapping[str, Tensor], configuration: Configuration, target: str | Path):
     """Writes a state dict with its configuration, whole or not at all."""
     config = json.dumps(asdict(configuration))
-    tensors = {name: tensor.contiguous() for name, tensor in state.items()}
+    # Copies, since a file of safetensors holds no memory that two weights share.
+    layout = torch.contiguous_format
+    tensors = {name: tensor.clone(memory_format=layout) for name, tensor in state.items()}
     try:
         with whole(Path(target)) as partial:
             save_file(tensors, partial, metadata={"config": config})

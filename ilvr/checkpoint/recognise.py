@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..model import Configuration
 from ..schedule import NAMES
+from ..values import printable
 from .layouts import PROBE, State, layout_of
 from .published import FOUR_HEADS, PUBLISHED
 
@@ -227,4 +228,4 @@ def _check_fit(configuration, given, layout, state):
 def _first(names):
     """The first three of some names, and how many more there are."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(sorted(names)[:3]) + more
+    return ", ".join(map(printable, sorted(names)[:3])) + more

@@ -12,6 +12,7 @@ from .. import checkpoint, samplers
 from ..guidance import ConditioningRange
 from ..image import open_image, pictures
 from ..settings import Settings
+from ..values import printable
 
 METRICS = ("fid", "lpips", "niqe", "agreement")
 FEATURES = ("inception", "model")
@@ -158,16 +159,17 @@ class Task:
 
 
 def listing(files) -> str:
-    """A short hash of names and sizes, wherever the files lie."""
-    names = "\n".join(f"{file.name} {file.stat().st_size}" for file in files)
-    return hashlib.sha256(names.encode()).hexdigest()[:16]
+    """A short hash of names and contents, wherever the files lie."""
+    contents = [f"{printable(file.name)} {digest([file])}" for file in files]
+    return hashlib.sha256("\n".join(contents).encode()).hexdigest()[:16]
 
 
 def digest(paths) -> str:
     """A short hash of the contents of files, or of all files in a folder."""
     total = hashlib.sha256()
     for path in paths:
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for file in filter(Path.is_file, files):
             with file.open("rb") as stream:
                 while block := stream.read(1 << 20):
                     total.update(block)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,11 +17,13 @@ import comfy.utils
 import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
+from comfy_execution.utils import get_executing_context
 
 from ...ilvr import Configuration
 from ...ilvr.checkpoint import BUNDLED, OtherKind, read, settings_files
 from ...ilvr.checkpoint.layouts import CONTROLNET, LATENT, LORA, VAE
 from ...ilvr.unet import Block, UNet
+from .reference import say_once
 
 FOLDER = "adm"
 DTYPES = [torch.float16, torch.bfloat16, torch.float32]  # what the host may choose from, best first
@@ -30,6 +33,7 @@ LOADERS = {  # the host's, for what people choose by mistake
     VAE: "Load VAE",
     CONTROLNET: "Load ControlNet Model",
 }
+FAR = 2  # times the size that a model was trained for, from where that is said
 VARIANCE = "ilvr_learned_variance"  # in transformer_options: who takes the network's output
 
 
@@ -145,11 +149,25 @@ class PixelModel(comfy.model_base.BaseModel):
         return 15 * batch * channels * height * width * memory.dtype_size(self.get_dtype())
 
     def extra_conds(self, **kwargs):
+        if (noise := kwargs.get("noise")) is not None:
+            self._say_if_far_above(*noise.shape[-2:])
         conds = super().extra_conds(**kwargs)
         label = kwargs.get("class_label")
         if label is not None:
             conds["y"] = comfy.conds.CONDRegular(torch.tensor([label]))
         return conds
+
+    def _say_if_far_above(self, height, width):
+        trained = self.configuration.image_size
+        if max(height, width) < FAR * trained:
+            return
+        text = (
+            f"The picture is of {width} x {height} pixels and this model was trained for "
+            f"{trained}: it paints small things many times over, and takes "
+            f"{width * height / trained**2:.0f} times as long. Make the reference smaller."
+        )
+        say_once(f"ILVR: {text}")
+        _show(text)
 
     def process_timestep(self, timestep, **kwargs):
         if self.configuration.rescale_timesteps:
@@ -220,6 +238,13 @@ class PixelUNet(UNet):
     @property
     def in_channels(self):
         return self.input_blocks[0][0].in_channels
+
+
+def _show(text):
+    """On the node that is being run, where a server runs it, which has been imported then."""
+    running, server = get_executing_context(), sys.modules.get("server")
+    if running and server:
+        server.PromptServer.instance.send_progress_text(text, running.node_id)
 
 
 def _stop_if_interrupted(module, args):

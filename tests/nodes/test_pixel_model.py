@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import re
 from pathlib import Path
 
 import comfy.samplers
@@ -225,6 +226,16 @@ def test_interrupt_stops_inside_the_network():
     with pytest.raises(memory.InterruptProcessingException):
         sample(model, "euler", sigmas(model, 2), latent=torch.zeros(1, 3, 64, 64))
     memory.interrupt_current_processing(False)
+
+
+def test_pictures_far_above_the_trained_size_are_said_to_be(caplog):
+    save("some.safetensors")
+    model = load("some.safetensors")[0]
+    for size, said in ((16, False), (24, False), (32, True)):
+        caplog.clear()
+        sample(model, "euler", sigmas(model, 2), latent=torch.zeros(1, 3, size, size))
+        told = "of 32 x 32 pixels and this model was trained for 16.* 4 times as long"
+        assert bool(re.search(told, caplog.text)) == said
 
 
 def test_assumed_values_of_a_checkpoint_are_said(caplog):
