@@ -1,7 +1,6 @@
 """The refinement of ILVR: Eq. 8 of the paper, and its form on the predicted image."""
 
 import copy
-import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -150,8 +149,7 @@ class Refinement:
 def refuse_the_reference_itself(low_pass: BandPassFilter, pixels: float, free: bool):
     """ValueError where a filter keeps all of latents, of so many pixels a cell, and nothing else
     leaves them free."""
-    whole = low_pass.coarsest == math.inf and low_pass.frames == 1
-    if whole and low_pass.finest <= pixels and not free:
+    if low_pass.on_cells(pixels).keeps_all and not free:
         raise ValueError(
             f"Factor {low_pass.finest:g} is no more than the {pixels:g} pixels of a latent cell, "
             f"so that the result would be the reference itself; use a factor of {2 * pixels:g} or "

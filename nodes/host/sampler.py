@@ -14,6 +14,7 @@ from comfy.patcher_extension import WrappersMP
 from comfy.samplers import KSAMPLER
 
 from ...ilvr import BandPassFilter, ConditioningRange, Refinement
+from ...ilvr.guidance import refuse_the_reference_itself
 from .functions import check_sampler, foreign, name_of, no_state
 from .latents import Unfolded, folds, frames_a_cell, pixels_a_cell
 from .reference import EncodedReference, say_once
@@ -77,15 +78,10 @@ class Guide:
 
     def _refuse_the_reference_itself(self, cell, mask=None):
         free = mask is not None or self.range.end > 0 or self.strength < 1
-        if not self.low_pass.on_cells(cell).keeps_all or free:
-            return
         if cell > 1:
-            raise ValueError(
-                f"Factor {self.low_pass.finest:g} is no more than the {cell:g} pixels of a latent "
-                f"cell, so that the result would be the reference itself; use a factor of "
-                f"{2 * cell:g} or more, end the range above 0, or give a mask."
-            )
-        logging.warning("ILVR: with factor 1 the result is the reference itself.")
+            refuse_the_reference_itself(self.low_pass, cell, free)
+        elif self.low_pass.keeps_all and not free:
+            logging.warning("ILVR: with factor 1 the result is the reference itself.")
 
 
 def guided(sampler: KSAMPLER, guide: Guide) -> KSAMPLER:
