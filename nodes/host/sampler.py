@@ -8,14 +8,15 @@ history and its own noise stay as they are.
 import copy
 import functools
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from comfy.patcher_extension import WrappersMP
 from comfy.samplers import KSAMPLER
 
-from ...ilvr import ConditioningRange, LowPassFilter, Refinement
+from ...ilvr import BandPassFilter, ConditioningRange, Refinement
+from ...ilvr.guidance import refuse_the_reference_itself
 from .functions import check_sampler, foreign, name_of, no_state
-from .latents import Unfolded, folds, pixels_a_cell
+from .latents import Unfolded, folds, frames_a_cell, pixels_a_cell
 from .reference import EncodedReference, say_once
 from .run import GuidedRun, ModelProxy
 
@@ -25,11 +26,11 @@ class Guide:
     """One reference and how it is followed: the settings of an ILVR node.
 
     reference: None follows the latent that is sampled, in each run its own. form: what is refined,
-    the "state" or the "prediction".
+    the "state", the "prediction", or what `on` a sampler can be ("auto").
     """
 
     reference: EncodedReference | None
-    low_pass: LowPassFilter
+    low_pass: BandPassFilter
     range: ConditioningRange
     form: str = "state"
     strength: float = 1.0
@@ -39,36 +40,48 @@ class Guide:
         if self.reference is not None:
             self._refuse_the_reference_itself(self.reference.cell, self.reference.mask)
 
+    def on(self, sampler: KSAMPLER) -> "Guide":
+        """This guide in the form that the sampler takes: "auto" is the state where it has one, and
+        the prediction otherwise. Raises ValueError where the state is asked for and has none."""
+        stateless = None if self.form == "prediction" else no_state(sampler)
+        if stateless and self.form == "state":
+            raise ValueError(
+                f"{stateless} keeps no state that ILVR could refine; use guide = prediction, or "
+                f"another sampler."
+            )
+        if stateless:
+            say_once(
+                f"ILVR: {stateless} keeps no state that could be refined; guide auto takes the "
+                f"prediction."
+            )
+        if self.form == "auto":
+            weaker = stateless or self.strength < 1
+            return replace(self, form="prediction" if weaker else "state")
+        return self
+
     def refinement(self, run: GuidedRun, x) -> Refinement:
         """The core's refinement for states like x (B, C, ..., h, w) of a run."""
         latent_format, numbers = run.base_model.latent_format, run.numbers
-        n = folds(latent_format)
-        if self.reference is None:
-            cell = pixels_a_cell(latent_format) / n
+        n, given = folds(latent_format), self.reference
+        cell = pixels_a_cell(latent_format) / n if given is None else given.cell
+        low_pass = self.low_pass.on_cells(cell, frames_a_cell(latent_format))
+        if given is None:
             self._refuse_the_reference_itself(cell)
             reference = run.sampled_reference(x)
         else:
-            cell = self.reference.cell
-            reference = self.reference.fitted(run.base_model, x, numbers)
-        factor = max(1.0, self.low_pass.factor / cell)
-        low_pass = LowPassFilter(factor, self.low_pass.kernel, self.low_pass.exact)
+            reference = given.fitted(run.base_model, x, numbers, low_pass)
         return self._refinement(reference, low_pass if n == 1 else Unfolded(low_pass, n))
 
     def _refinement(self, reference, low_pass):
-        return Refinement(reference, low_pass, self.range, self.form, self.strength)
+        form = "prediction" if self.form == "auto" else self.form  # which takes what either takes
+        return Refinement(reference, low_pass, self.range, form, self.strength)
 
     def _refuse_the_reference_itself(self, cell, mask=None):
-        factor = self.low_pass.factor
         free = mask is not None or self.range.end > 0 or self.strength < 1
-        if factor > cell or free:
-            return
         if cell > 1:
-            raise ValueError(
-                f"Factor {factor:g} is no more than the {cell:g} pixels of a latent cell, so that "
-                f"the result would be the reference itself; use a factor of {2 * cell:g} or more, "
-                f"end the range above 0, or give a mask."
-            )
-        logging.warning("ILVR: with factor 1 the result is the reference itself.")
+            refuse_the_reference_itself(self.low_pass, cell, free)
+        elif self.low_pass.keeps_all and not free:
+            logging.warning("ILVR: with factor 1 the result is the reference itself.")
 
 
 def guided(sampler: KSAMPLER, guide: Guide) -> KSAMPLER:
@@ -77,8 +90,9 @@ def guided(sampler: KSAMPLER, guide: Guide) -> KSAMPLER:
     Raises ValueError for a sampler that has no function to run, or no state to refine.
     """
     check_sampler(sampler)
+    guide = guide.on(sampler)
     if guide.form == "state":
-        _check_state(sampler)
+        _say_if_foreign(sampler)
     function = sampler.sampler_function
     guides = function.guides if isinstance(function, GuidedFunction) else ()
     base = function.base if isinstance(function, GuidedFunction) else function
@@ -87,12 +101,7 @@ def guided(sampler: KSAMPLER, guide: Guide) -> KSAMPLER:
     return sampler
 
 
-def _check_state(sampler):
-    if name := no_state(sampler):
-        raise ValueError(
-            f"{name} keeps no state that ILVR could refine; use guide = prediction, or another "
-            f"sampler."
-        )
+def _say_if_foreign(sampler):
     if name := foreign(sampler):
         say_once(
             f"ILVR: {name} is not one of ComfyUI's own samplers. If it steps from a copy of its "

@@ -116,3 +116,16 @@ def test_refuses_a_factor_below_one(factor):
 def test_refuses_an_unknown_kernel():
     with pytest.raises(ValueError, match=r"'nearest'.*cubic"):
         LowPassFilter(2, "nearest")
+
+
+@pytest.mark.parametrize(
+    ("factor", "pixels", "cells"), [(32, 8, 4), (8, 8, 1), (3, 8, 1), (6, 1, 6)]
+)
+def test_on_latents_the_factor_is_of_cells(factor, pixels, cells):
+    low_pass = LowPassFilter(factor, "lanczos3", exact=False).on_cells(pixels)
+    assert repr(low_pass) == repr(LowPassFilter(cells, "lanczos3", exact=False))
+
+
+def test_whole_numbers_do_not_wrap():
+    x = torch.randint(0, 256, (1, 3, 16, 16), dtype=torch.uint8)
+    assert torch.equal(LowPassFilter(4)(x), LowPassFilter(4)(x.float()))
