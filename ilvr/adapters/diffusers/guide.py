@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...guidance import ConditioningRange, Refinement
-from ...low_pass import LowPassFilter
+from ...low_pass import BandPassFilter
 from ...noise import ItemNoise
 from ...reference import NoisedReference
 from . import latents, schedulers
@@ -16,7 +16,7 @@ from .pictures import Pictures, fitted, size, videos
 def guide(
     pipe,
     image: Pictures,
-    low_pass: LowPassFilter,
+    low_pass: BandPassFilter,
     range: ConditioningRange = ConditioningRange(),
     *,
     noise: str = "fresh",
