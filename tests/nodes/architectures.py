@@ -61,7 +61,7 @@ class Architecture:
         if self.pooled:
             extras["pooled_output"] = noise(1, self.pooled, seed=seed)
         if self.masked:
-            extras["attention_mask"] = torch.ones(1, tokens)
+            extras["attention_mask"] = torch.ones(1, tokens, dtype=torch.long)
         return [[noise(1, tokens, self.context, seed=seed), extras]]
 
 
