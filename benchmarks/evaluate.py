@@ -61,7 +61,7 @@ def main():
 def parts(counts, out):
     """(title, name, references, arguments) of each `ilvr evaluate`."""
     drawn = out.parent / "pictures"
-    model = ["--features", "model", "--batch-size", 16]
+    model = ["--features", "model", "--batch-size", 16, "--start", "noise"]
     count = counts["table-1"]
     renders = pictures(drawn / f"renders-{count}", count, lambda i: landscape(HELD_OUT + i))
     real = pictures(drawn / f"real-{count}", count, lambda i: landscape(REAL + i))

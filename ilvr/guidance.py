@@ -1,7 +1,10 @@
 """The refinement of ILVR: Eq. 8 of the paper, and its form on the predicted image."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from .low_pass import LowPassFilter
@@ -10,6 +13,8 @@ from .reference import NoisedReference
 
 GUIDES = ("state", "prediction")
 LOG_SIGMA_SPAN = 9.0
+UNDECIDED = 0.03  # signal to noise power at which detail is not decided yet
+FLAT = 1e-3  # power of detail over N^2 that the plainest reference is taken to have
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,29 @@ class Refinement:
             return False
         return not self.released or level.t > self.range.end
 
+    def start(self, levels: Sequence, sigma: float | None = None) -> int:
+        """Which of `levels`, falling, sampling may start from with `first_state`.
+
+        It is the first that is no noisier than `sigma`, by default the highest `start_sigma` of the
+        references; where the range ends above, the last one in the range. The first of all, which
+        is noise as in the paper, where the reference does not decide everything: with a mask, with
+        a strength below 1, and where the range starts below that level.
+        levels: each knows `within(range)` and its noise-to-signal `ratio`.
+        """
+        inside = [i for i, level in enumerate(levels) if level.within(self.range)]
+        if not inside or self.strength < 1 or self.reference.mask is not None:
+            return 0
+        if sigma is None:
+            sigma = float(start_sigma(self.reference.image, self.low_pass).max())
+        quiet = (i for i, level in enumerate(levels) if level.ratio <= sigma)
+        index = min(next(quiet, len(levels)), inside[-1])
+        return index if index >= inside[0] else 0
+
+    def first_state(self, level, eps: Tensor) -> Tensor:
+        """The state at `level` to start from: what is kept of the reference, noised by eps
+        (B, C, ...)."""
+        return level.noised(self._pull(torch.zeros_like(eps), self.reference.clean(eps)), eps)
+
     def state(self, x: Tensor, level, noise: ItemNoise, left=None) -> Tensor:
         """x (B, C, ...) that enters `level`, refined there; `left` is the level it came from."""
         if self.guide != "state" or not self.applies(level):
@@ -121,6 +149,29 @@ class Refinement:
         else:
             pull = mask * self.low_pass(mask * pull)
         return (x + weight * pull).to(x.dtype)
+
+
+def start_sigma(y: Tensor, low_pass: LowPassFilter) -> Tensor:
+    """(R,) for references y (R, C, ..., H, W): the noise-to-signal ratio sqrt(S / 0.03) above which
+    sampling decides nothing that the reference has not decided.
+
+    S is the mean power of a coefficient of (P_{N/2} - P_N) y, the octave that the model has to
+    invent first: more noise than that hides it. A plain reference says little of that octave, so S
+    is no less than a quarter of the octave above, as the spectrum of pictures falls, nor than
+    FLAT N^2. y is in the space of the model, where low_pass acts.
+    """
+    factor = min(low_pass.factor, max(y.shape[-2:]))
+    own, above = (_octave_power(y, f, low_pass.kernel) for f in (factor, 2 * factor))
+    power = torch.maximum(own, above / 4).clamp(min=FLAT * factor**2)
+    return (power / UNDECIDED).sqrt()
+
+
+def _octave_power(y, factor, kernel):
+    factors = max(1.0, factor / 2), max(1.0, factor)
+    fine, coarse = (LowPassFilter(f, kernel)(y.float()) for f in factors)
+    counts = [math.prod(math.ceil(n / f) for n in y.shape[-2:]) for f in factors]
+    coefficients = y[0, ..., 0, 0].numel() * max(counts[0] - counts[1], 1)
+    return (fine - coarse).square().flatten(1).sum(1) / coefficients
 
 
 def match_low_frequencies(

@@ -22,7 +22,8 @@ class Settings:
     """The model, the way of following and the sampler; what is left are references and seeds.
 
     The fields are options of the command line. set: values as NAME=VALUE that are used instead of
-    those recognised in the checkpoint.
+    those recognised in the checkpoint. start: None is the reference for dpmpp_2m, and noise for
+    ddim, ddpm, respaced steps and the authors' code.
     """
 
     out: Path
@@ -34,6 +35,7 @@ class Settings:
     noise: str = "fresh"
     mask: Path | None = None
     released: bool = False
+    start: str | float | None = None
     sampler: str = "dpmpp_2m"
     steps: int | None = None
     respacing: str | None = None
@@ -92,7 +94,9 @@ class Settings:
     @property
     def sampling(self) -> dict:
         """The settings of `samplers.steps`."""
+        own = self.released or self.respacing or self.sampler != "dpmpp_2m"
         return {
+            "start": self.start or ("noise" if own else "reference"),
             "sampler": self.sampler,
             "steps": self.steps,
             "respacing": self.respacing,
