@@ -99,12 +99,12 @@ class Refinement:
         return not self.released or level.t > self.range.end
 
     def start(self, levels: Sequence, sigma: float | None = None) -> int:
-        """Which of `levels`, falling, sampling may start from with `first_state`.
+        """Which of `levels`, falling, sampling may start from, in the state of what is `kept`.
 
-        It is the first that is no noisier than `sigma`, by default the highest `start_sigma` of the
-        references; where the range ends above, the last one in the range. The first of all, which
-        is noise as in the paper, where the reference does not decide everything: with a mask, with
-        a strength below 1, and where the range starts below that level.
+        It is the last that is no quieter than `sigma`, by default the highest `start_sigma` of the
+        references; where the range ends above it, the last one in the range. The first of all, as
+        in the paper, where the reference does not decide everything: with a mask, with a strength
+        below 1, and where the range starts below that level.
         levels: each knows `within(range)` and its noise-to-signal `ratio`.
         """
         inside = [i for i, level in enumerate(levels) if level.within(self.range)]
@@ -112,14 +112,13 @@ class Refinement:
             return 0
         if sigma is None:
             sigma = float(start_sigma(self.reference.image, self.low_pass).max())
-        quiet = (i for i, level in enumerate(levels) if level.ratio <= sigma)
-        index = min(next(quiet, len(levels)), inside[-1])
+        louder = sum(level.ratio >= sigma for level in levels)
+        index = min(max(louder - 1, 0), inside[-1])
         return index if index >= inside[0] else 0
 
-    def first_state(self, level, eps: Tensor) -> Tensor:
-        """The state at `level` to start from: what is kept of the reference, noised by eps
-        (B, C, ...)."""
-        return level.noised(self._pull(torch.zeros_like(eps), self.reference.clean(eps)), eps)
+    def kept(self, x: Tensor) -> Tensor:
+        """Clean images x (B, C, ...) with the reference's low frequencies."""
+        return self._pull(x, self.reference.clean(x))
 
     def state(self, x: Tensor, level, noise: ItemNoise, left=None) -> Tensor:
         """x (B, C, ...) that enters `level`, refined there; `left` is the level it came from."""
@@ -132,7 +131,7 @@ class Refinement:
         where the range ends at 0 and the strength is 1."""
         if self.range.end or self.strength < 1 or self.released:
             return x
-        return self._pull(x, self.reference.clean(x))
+        return self.kept(x)
 
     def prediction(self, x0: Tensor, level) -> Tensor:
         """The predicted image x0 (B, C, ...) of a step that enters `level`, refined."""

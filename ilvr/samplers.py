@@ -165,7 +165,7 @@ def steps(
     blank = torch.empty(len(noise.seeds), model.configuration.in_channels, size, size)
     x = noise.draw("start", 1000, blank).to(model.device)
     if refinement and len(schedule) < len(model.schedule):
-        x = refinement.first_state(schedule.levels[-1], x)
+        x = schedule.levels[-1].noised(refinement.kept(torch.zeros_like(x)), x)
     if sampler == "dpmpp_2m" and spacing == "karras" and respacing is None:
         levels = schedule.karras(count)
         return dpmpp_2m(denoiser, x, levels, noise, refinement, clip=clip)

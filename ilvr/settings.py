@@ -95,8 +95,9 @@ class Settings:
     def sampling(self) -> dict:
         """The settings of `samplers.steps`."""
         own = self.released or self.respacing or self.sampler != "dpmpp_2m"
+        default = "noise" if own else "reference"
         return {
-            "start": self.start or ("noise" if own else "reference"),
+            "start": default if self.start is None else self.start,
             "sampler": self.sampler,
             "steps": self.steps,
             "respacing": self.respacing,
