@@ -3,7 +3,7 @@
 from .checkpoint import convert, inspect, load
 from .guidance import ConditioningRange, Refinement, match_low_frequencies
 from .image import contact_sheet, load_image, load_mask, to_images
-from .low_pass import LowPassFilter
+from .low_pass import BandPassFilter, LowPassFilter
 from .model import Configuration, DiffusionModel
 from .noise import ItemNoise
 from .reference import NoisedReference
@@ -11,6 +11,7 @@ from .samplers import ddim, ddpm, dpmpp_2m, sample, steps
 from .schedule import NoiseSchedule
 
 __all__ = [
+    "BandPassFilter",
     "ConditioningRange",
     "Configuration",
     "DiffusionModel",

@@ -54,14 +54,16 @@ def main(arguments: list[str] | None = None) -> int:
 def _sample(options):
     """Every reference with every seed, then one sheet of all."""
     settings, seeds = Settings.of(options), _seeds(options)
-    low_pass, span = settings.low_pass(options.factor), ConditioningRange(*options.range)
+    (low_pass,) = settings.filters([options.keep], [options.factor], options.channels)
+    span = ConditioningRange(*options.range)
     references = pictures(options.references)
     jobs = [(path, seed) for path in references for seed in seeds]
     run = _Run(settings, references)
     run.expect(len(jobs))
     results = {}
     for (path, seed), image in run.images(jobs, low_pass, span):
-        name = f"{_short(path.stem)}-N{options.factor:g}-{seed}.png"
+        band = low_pass.title.replace(" = ", "").replace(", ", "-")
+        name = f"{_short(path.stem)}-{band}-{seed}.png"
         of = {"reference": str(path), "seed": seed}
         run.save(image, name, of | settings.parameters(low_pass, span))
         results[path, seed] = image
@@ -71,7 +73,7 @@ def _sample(options):
         rows.append([run.pictures[path], *(results[path, seed] for seed in group)])
         labels.append(path.stem if len(groups) == 1 else f"{path.stem}, seeds from {group[0]}")
     columns = ["reference", *(f"seed {seed}" for seed in seeds)] if len(groups) == 1 else []
-    title = run.title(f"N = {options.factor:g}, range {span}")
+    title = run.title(f"{low_pass.title}, range {span}")
     of = {"references": [str(path) for path in references], "seeds": seeds}
     sheet = run.sheet(rows, columns, labels, title)
     run.save(sheet, "sheet.png", of | settings.parameters(low_pass, span))
@@ -81,7 +83,7 @@ def _sweep(options):
     """One reference with every factor and range: Fig. 4 and Fig. 5 of the paper."""
     settings, path, seeds = Settings.of(options), options.reference, _seeds(options)
     spans = [ConditioningRange.parse(text) for text in options.ranges]
-    filters = [settings.low_pass(factor) for factor in options.factors]
+    filters = settings.filters(options.keep, options.factors, options.channels)
     run = _Run(settings, [path])
     run.expect(len(seeds), times=len(spans) * len(filters))
     rows, labels = [], []
@@ -92,11 +94,12 @@ def _sweep(options):
         ]
         rows += [[run.pictures[path], *images] for images in zip(*columns)]
         labels += [f"{span}, seed {seed}" for seed in seeds]
-    names = ["reference", *(f"N = {low_pass.factor:g}" for low_pass in filters)]
+    names = ["reference", *(low_pass.title for low_pass in filters)]
     sheet = run.sheet(rows, names, labels, run.title(f"{path.stem}: factors and ranges"))
     of = {"reference": str(path), "seeds": seeds}
     of |= settings.parameters(filters[0], spans[0])
-    of |= {"factor": options.factors, "range": [[span.start, span.end] for span in spans]}
+    of |= {"keep": options.keep, "factor": options.factors}
+    of |= {"range": [[span.start, span.end] for span in spans]}
     run.save(sheet, f"sweep-{_short(path.stem)}.png", of)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .low_pass import LowPassFilter
+from .low_pass import BandPassFilter
 from .noise import ItemNoise
 from .reference import NoisedReference
 
@@ -71,7 +71,7 @@ class Refinement:
     def __init__(
         self,
         reference: NoisedReference,
-        low_pass: LowPassFilter,
+        low_pass: BandPassFilter,
         range: ConditioningRange = ConditioningRange(),
         guide: str = "state",
         strength: float = 1.0,
@@ -174,7 +174,7 @@ def _octave_power(y, factor, kernel):
 
 
 def match_low_frequencies(
-    x: Tensor, reference: NoisedReference, low_pass: LowPassFilter, rounds: int = 32
+    x: Tensor, reference: NoisedReference, low_pass: BandPassFilter, rounds: int = 32
 ) -> Tensor:
     """Finished images x (B, C, H, W) in [-1, 1], given the reference's low frequencies.
 

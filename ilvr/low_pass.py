@@ -1,157 +1,216 @@
-"""phi_N of the paper: resample down by N, then up by N, antialiased and centred (ResizeRight)."""
+"""phi_N of the paper: resample down by N, then up by N, antialiased and centred; and bands."""
 
+import copy
 import math
-from functools import lru_cache
+from collections.abc import Sequence
 
-import numpy as np
-import torch
 from torch import Tensor
 
+from .resampling import KERNELS, axis, over_time
 
-def _cubic(x):
-    x = np.abs(x)
-    near = 1 + x**2 * (1.5 * x - 2.5)
-    far = 2 + x * (-4 + x * (2.5 - 0.5 * x))
-    return np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
+CHANNELS = ("all", "luminance", "colour")
 
 
-def _lanczos(lobes):
-    return lambda x: np.where(np.abs(x) < lobes, np.sinc(x) * np.sinc(x / lobes), 0.0)
+class BandPassFilter:
+    """The detail of a picture between two factors: what `finest` keeps and `coarsest` does not.
 
-
-def _linear(x):
-    return np.maximum(1 - np.abs(x), 0.0)
-
-
-# name: (weight at a distance in output pixels, width of its support)
-KERNELS = {
-    "cubic": (_cubic, 4),
-    "lanczos2": (_lanczos(2), 4),
-    "lanczos3": (_lanczos(3), 6),
-    "linear": (_linear, 2),
-    "box": (np.ones_like, 1),
-}
-
-
-class LowPassFilter:
-    """The linear low-pass filter phi_N on the last two axes of a tensor (Eq. 8 of the paper).
-
-    factor: N >= 1, any real number; 1 is the identity, N >= both sizes the plain mean.
+    finest: N >= 1, any real number; 1 keeps the finest detail too.
+    coarsest: N above finest; one of both sizes or more leaves the mean out alone, inf nothing.
     kernel: cubic (the paper's), lanczos2, lanczos3, linear or box; mirrored at the border.
-    exact: phi is the orthogonal projection onto what the downsampling keeps. Then
-    phi(phi(x)) = phi(x), its norm is 1, and after x + phi(y - x) the downsampled x and y agree.
-    Else it is the paper's down and up, which is no projection.
-    Raises ValueError for a factor below 1 or not a number, and for an unknown kernel.
+    channels: of RGB pictures "all", their "luminance" (the mean of R, G and B) or their "colour"
+    (what is left without it).
+    frames: of videos, N along time in pictures: what is kept changes no faster. 1 takes each frame
+    by itself, as many as the video has or more what is the same in all of them.
+
+    phi is an orthogonal projection along every axis: phi(phi(x)) = phi(x), its norm is 1, and after
+    x + phi(y - x) this band of x is that of y. The coarser downsampling acts on what the finer one
+    gives: so the one projection lies within the other, and their difference is one too.
+    Raises ValueError for factors, a kernel, channels or frames that are not as above.
     """
 
-    def __init__(self, factor: float, kernel: str = "cubic", exact: bool = True):
-        if not factor >= 1:
-            raise ValueError(f"factor is {factor}; a downsampling factor of 1 or more is needed.")
+    exact, _stride = True, 1
+
+    def __init__(
+        self,
+        finest: float = 1,
+        coarsest: float = math.inf,
+        kernel: str = "cubic",
+        channels: str = "all",
+        frames: float = 1,
+    ):
+        if not finest >= 1:
+            raise ValueError(f"factor is {finest}; a downsampling factor of 1 or more is needed.")
+        if not (coarsest > finest or coarsest == math.inf):
+            raise ValueError(
+                f"The band runs from {finest:g} to {coarsest:g}; a coarsest factor above the "
+                f"finest is needed."
+            )
         if kernel not in KERNELS:
             raise ValueError(f"Unknown kernel {kernel!r}: choose one of {', '.join(KERNELS)}.")
-        self.factor, self.kernel, self.exact = float(factor), kernel, bool(exact)
+        if channels not in CHANNELS:
+            raise ValueError(f"Unknown channels {channels!r}: choose all, luminance or colour.")
+        if not frames >= 1:
+            raise ValueError(f"frames is {frames}; a number of 1 or more is needed.")
+        self.finest, self.coarsest, self.kernel = float(finest), float(coarsest), kernel
+        self.channels, self.frames = channels, float(frames)
 
     def __repr__(self):
-        return f"LowPassFilter({self.factor:g}, {self.kernel!r}, exact={self.exact})"
+        return f"{type(self).__name__}({self.title}, {self.kernel}, exact={self.exact})"
+
+    @property
+    def title(self) -> str:
+        """In words, such as `N = 8`, or `N = 1-32, luminance`."""
+        band = "" if self.coarsest == math.inf else f"-{self.coarsest:g}"
+        channels = "" if self.channels == "all" else f", {self.channels}"
+        frames = "" if self.frames == 1 else f", {self.frames:g} frames"
+        return f"N = {self.finest:g}{band}{channels}{frames}"
+
+    @property
+    def keep(self) -> str:
+        """As `filters` takes it: "A-B", or "low" of a low-pass filter."""
+        return f"{self.finest:g}-{self.coarsest:g}"
+
+    @property
+    def keeps_mean(self) -> bool:
+        """Whether a picture of one grey is kept as it is; else what is kept lies around 0."""
+        return self.coarsest == math.inf and self.channels != "colour"
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(..., H, W) -> phi(x), the same shape and dtype; computed in fp32."""
-        if self.factor == 1:
-            return x.clone()
-        h, w = self._axes(x, self.exact)
+        """(..., H, W) -> phi(x), the same shape and dtype; computed in fp32.
 
-        low = h.down.left(w.down.right(x.float()))  # D_h x D_w^T
+        With channels other than all, x is (B, 3, ..., H, W); frames are those of
+        (B, C, T, H, W). Raises ValueError for other channels, and where nothing lies in the band.
+        """
+        kept = self._in_space(x.float())
+        if self.channels != "all":
+            if x.ndim < 4 or x.shape[1] != 3:
+                raise ValueError(
+                    f"{self.channels.capitalize()} is of RGB pictures and this has shape "
+                    f"{tuple(x.shape)}; set channels to all."
+                )
+            luminance = kept.mean(1, keepdim=True)
+            kept = luminance.expand_as(kept) if self.channels == "luminance" else kept - luminance
+        if self.frames > 1 and x.ndim == 5:
+            slow = over_time(x.shape[2], self.frames, self._stride, self.kernel, x.device)
+            kept = (slow @ kept.flatten(-2)).reshape(kept.shape)  # s t, B C t HW
+        return kept.to(x.dtype)
+
+    def on_cells(self, pixels: float, frames: int = 1):
+        """The same filter on latents, whose cells are that many pixels wide and `frames` pictures
+        long, the first of them one. Raises ValueError where it would keep nothing of them, and for
+        channels, which latents do not have."""
+        if pixels > 1 and self.channels != "all":
+            raise ValueError(
+                f"{self.channels.capitalize()} can be told apart in pixels alone and this model "
+                f"paints latents; set channels to all."
+            )
+        if self.coarsest <= pixels:
+            raise ValueError(
+                f"The band ends at a factor of {self.coarsest:g}, no more than the {pixels:g} "
+                f"pixels of a latent cell, so that nothing is kept; end it at {2 * pixels:g} or "
+                f"more."
+            )
+        cells = copy.copy(self)
+        cells.finest = max(1.0, self.finest / pixels)
+        cells.coarsest, cells._stride = self.coarsest / pixels, frames
+        return cells
+
+    def _in_space(self, x):
+        fine = self._projected(x, self.finest)
+        if self.coarsest == math.inf:
+            return fine
+        if self.finest >= max(x.shape[-2:]):
+            raise ValueError(
+                f"A picture of {x.shape[-1]} x {x.shape[-2]} has nothing between {self.finest:g} "
+                f"and {self.coarsest:g}; start the band below its size."
+            )
+        return fine - self._projected(x, self.finest, self.coarsest)
+
+    def _projected(self, x, *factors):
+        """What is kept of x by one downsampling after the other, as far as `factors`."""
+        if factors == (1,):
+            return x.clone()
+        h, w = self._axes(x, factors)
+
+        low = h.down.left(w.down.right(x))  # D_h x D_w^T
         if h.between is not None:
             low = h.between @ low
         if w.between is not None:
             low = low @ w.between
-        return w.up.right(h.up.left(low)).to(x.dtype)  # U_h low U_w^T
+        return w.up.right(h.up.left(low))  # U_h low U_w^T
+
+    def _axes(self, x, factors, exact=None):
+        exact = self.exact if exact is None else exact
+        factors = tuple(math.inf if n >= max(x.shape[-2:]) else n for n in factors if n > 1)
+        return [axis(size, factors, self.kernel, exact, x.device) for size in x.shape[-2:]]
+
+
+class LowPassFilter(BandPassFilter):
+    """The linear low-pass filter phi_N (Eq. 8 of the paper): all detail from a factor on.
+
+    factor: N >= 1, any real number; 1 is the identity, N >= both sizes the plain mean.
+    exact: phi is the orthogonal projection onto what the downsampling keeps, so that the
+    downsampled x and y agree after x + phi(y - x). Else it is the paper's down and up, which is no
+    projection.
+    kernel, channels, frames: as of BandPassFilter.
+    """
+
+    def __init__(
+        self,
+        factor: float,
+        kernel: str = "cubic",
+        exact: bool = True,
+        channels: str = "all",
+        frames: float = 1,
+    ):
+        super().__init__(factor, math.inf, kernel, channels, frames)
+        self.exact = bool(exact)
+
+    @property
+    def factor(self) -> float:
+        return self.finest
+
+    @property
+    def keep(self) -> str:
+        return "low"
 
     def down(self, x: Tensor) -> Tensor:
         """(..., H, W) -> the downsampled image (..., ceil(H / N), ceil(W / N)), the same dtype."""
         if self.factor == 1:
             return x.clone()
-        h, w = self._axes(x, exact=False)
+        h, w = self._axes(x, (self.factor,), exact=False)
         return h.down.left(w.down.right(x.float())).to(x.dtype)  # D_h x D_w^T
 
-    def on_cells(self, pixels: float) -> "LowPassFilter":
-        """The same filter on latents, whose cells are that many pixels wide."""
-        return LowPassFilter(max(1.0, self.factor / pixels), self.kernel, self.exact)
 
-    def _axes(self, x, exact):
-        factor = math.inf if self.factor >= max(x.shape[-2:]) else self.factor
-        return [_axis(size, factor, self.kernel, exact, x.device) for size in x.shape[-2:]]
+def filters(
+    keep: Sequence[str],
+    factors: Sequence[float],
+    kernel: str = "cubic",
+    exact: bool = True,
+    channels: str = "all",
+) -> list[BandPassFilter]:
+    """Every pair of what is kept and a factor.
 
-
-class _Axis:
-    """D (m, n) and U (n, m) of one axis in fp32, with a symmetric (m, m) `between` them or None."""
-
-    def __init__(self, down, up, between, device):
-        blocks = max(1, down.shape[0] // 16) if down.shape[1] > 512 else 1
-        if blocks == 1 and between is not None:
-            up, between = up @ between, None
-
-        self.down, self.up = _Matrix(down, blocks, device), _Matrix(up, blocks, device)
-        self.between = None if between is None else between.float().to(device)
-
-
-class _Matrix:
-    """A matrix M of one axis. From the right it is applied in blocks that leave the zeros of a
-    banded matrix out, where the axis is long enough to gain by it."""
-
-    def __init__(self, matrix, blocks, device):
-        self._whole = matrix.float().to(device)
-        self._blocks = []
-        for rows in self._whole.split(-(-matrix.shape[0] // blocks)):
-            used = rows.abs().amax(0).nonzero()
-            columns = slice(int(used[0]), int(used[-1]) + 1)
-            self._blocks.append((columns, rows[:, columns].T.contiguous()))
-
-    def left(self, x):  # ... n k -> M x: ... m k
-        return self._whole @ x
-
-    def right(self, x):  # ... k n -> x M^T: ... k m
-        if len(self._blocks) == 1:
-            columns, block = self._blocks[0]
-            return x[..., columns] @ block
-
-        flat = x.reshape(-1, x.shape[-1])
-        out = torch.cat([flat[:, columns] @ block for columns, block in self._blocks], dim=1)
-        return out.reshape(*x.shape[:-1], -1)
-
-
-@lru_cache(maxsize=64)
-def _axis(size: int, factor: float, kernel: str, exact: bool, device) -> _Axis:
-    """The projection of one axis is D^T (D D^T)^-1 D; the paper's filter is U D."""
-    # Outside inference mode whoever asks first, so that callers of both kinds can use them.
-    with torch.inference_mode(False):
-        down = _down_matrix(size, factor, kernel)
+    keep: "low" is all detail from the factor on, "high" all up to it, and "A-B" that between two
+    factors of its own. Raises ValueError for other words, and for a band that is not exact.
+    """
+    made: list[BandPassFilter] = []
+    for word in keep:
+        if word == "low":
+            made += [LowPassFilter(n, kernel, exact, channels) for n in factors]
+            continue
         if not exact:
-            up = _resampling_matrix(down.shape[0], size, factor, kernel)
-            return _Axis(down, up, None, device)
-        if factor < 2:  # D D^T can be near singular; any orthonormal basis of D's rows will do
-            down = torch.linalg.qr(down.T).Q.T
-        return _Axis(down, down.T, torch.linalg.inv(down @ down.T), device)
+            raise ValueError(f"Only the low frequencies can be kept inexactly, and not {word}.")
+        bands = [(1.0, n) for n in factors] if word == "high" else [_ends(word)]
+        made += [BandPassFilter(a, b, kernel, channels) for a, b in bands]
+    return made
 
 
-def _down_matrix(size, factor, kernel):
-    if factor == math.inf:
-        return torch.full((1, size), 1 / size, dtype=torch.float64)
-    return _resampling_matrix(size, math.ceil(size / factor), 1 / factor, kernel)
-
-
-def _resampling_matrix(size: int, out: int, scale: float, kernel: str) -> Tensor:
-    """(out, size) fp64 weights of a centred resampling by `scale`, antialiased when it shrinks."""
-    weight, support = KERNELS[kernel]
-    stretch = max(1 / scale, 1.0)
-    eps = float(np.finfo(np.float32).eps)  # ResizeRight's, where a tap lies on the border
-    centres = (size - 1) / 2 + (np.arange(out) - (out - 1) / 2) / scale
-    first = np.ceil(centres - support * stretch / 2 - eps)
-    taps = first[:, None] + np.arange(math.ceil(support * stretch - eps))
-    weights = weight((centres[:, None] - taps) / stretch)
-    weights /= weights.sum(1, keepdims=True)
-    mirrored = np.mod(taps, 2 * size).astype(int)
-    mirrored = np.where(mirrored < size, mirrored, 2 * size - 1 - mirrored)
-    matrix = np.zeros((out, size))
-    np.add.at(matrix, (np.arange(out)[:, None], mirrored), weights)
-    return torch.from_numpy(matrix)
+def _ends(text):
+    finest, _, coarsest = text.partition("-")
+    try:
+        return float(finest), float(coarsest)
+    except ValueError:
+        raise ValueError(
+            f"{text!r} can't be kept; give low, high, or two factors, such as 4-32."
+        ) from None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from . import samplers
 from .guidance import GUIDES
-from .low_pass import KERNELS
+from .low_pass import CHANNELS, KERNELS
 from .reference import NOISES
 from .settings import DTYPES
 
@@ -26,6 +26,10 @@ def parser(**run) -> argparse.ArgumentParser:
     sample.add_argument("references", nargs="+", type=Path, metavar="REFERENCE")
     sample.add_argument("--factor", type=_number, default=8, help="downsampling factor N [8]")
     sample.add_argument(
+        "--keep", default="low", metavar="low|high|A-B",
+        help="low: all detail from the factor on; high: all up to it; 4-32: that between two [low]",
+    )  # fmt: skip
+    sample.add_argument(
         "--range", nargs=2, type=_number, default=(1000, 0), metavar=("START", "END"),
         help="timesteps that follow the reference: 1000 = pure noise, 0 = finished [1000 0]",
     )  # fmt: skip
@@ -35,12 +39,20 @@ def parser(**run) -> argparse.ArgumentParser:
     sweep.add_argument("reference", type=Path, metavar="REFERENCE")
     sweep.add_argument("--factors", nargs="+", type=_number, default=[2, 4, 8, 16, 32])
     sweep.add_argument(
+        "--keep", nargs="+", default=["low"], metavar="low|high|A-B",
+        help="low and high: with every factor; bands, such as 4-32, once [low]",
+    )  # fmt: skip
+    sweep.add_argument(
         "--ranges", nargs="+", default=["0"], help="ends, or START-END, of the range [0]"
     )
     sweep.set_defaults(run=run["sweep"])
     for command in (sample, sweep):
         _add_sampling(command)
         command.add_argument("--count", type=_positive, default=4, help="images a reference [4]")
+        command.add_argument(
+            "--channels", choices=CHANNELS, default="all",
+            help="of RGB pictures: all, their luminance or their colour [all]",
+        )  # fmt: skip
     evaluate = _add_evaluate(commands)
     evaluate.set_defaults(run=run["evaluate"])
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from . import checkpoint
 from .guidance import ConditioningRange, Refinement
-from .low_pass import LowPassFilter
+from .low_pass import BandPassFilter, LowPassFilter, filters
 from .model import DiffusionModel
 from .reference import NoisedReference
 
@@ -78,10 +78,14 @@ class Settings:
     def low_pass(self, factor: float) -> LowPassFilter:
         return LowPassFilter(factor, self.kernel, self.exact)
 
+    def filters(self, keep: Sequence[str], factors: Sequence[float], channels: str):
+        """As `low_pass.filters`, of this kernel."""
+        return filters(keep, factors, self.kernel, self.exact, channels)
+
     def refinement(
         self,
         image: Tensor,
-        low_pass: LowPassFilter,
+        low_pass: BandPassFilter,
         range: ConditioningRange,
         mask: Tensor | None = None,
     ) -> Refinement:
@@ -108,11 +112,13 @@ class Settings:
             "label": self.class_label,
         }
 
-    def parameters(self, low_pass: LowPassFilter, range: ConditioningRange) -> dict:
+    def parameters(self, low_pass: BandPassFilter, range: ConditioningRange) -> dict:
         """What, with a reference and a seed, makes a picture again; as JSON in its PNG."""
         return {
             "model": str(self.model or "bundled"),
-            "factor": low_pass.factor,
+            "keep": low_pass.keep,
+            "factor": low_pass.factor if isinstance(low_pass, LowPassFilter) else None,
+            "channels": low_pass.channels,
             "kernel": low_pass.kernel,
             "exact": low_pass.exact,
             "range": [range.start, range.end],

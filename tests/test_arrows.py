@@ -11,7 +11,7 @@ from tooling.hosts import ROOT
 ROOMS = [  # of ilvr/, as in CONTRIBUTING.md: each may import those behind it
     "__main__", "cli", "parser", "evaluation", "adapters", "settings", "samplers", "checkpoint",
     "model", "unet", "autoencoder", "guidance", "reference",
-    "noise", "low_pass", "schedule", "image", "disk",
+    "noise", "low_pass", "resampling", "schedule", "image", "disk",
 ]  # fmt: skip
 MAY = {  # what each of our folders may import of the others
     "ilvr": set(),
