@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .low_pass import BandPassFilter
+from .low_pass import BandPassFilter, LowPassFilter
 from .noise import ItemNoise
 from .reference import NoisedReference
 
@@ -103,8 +103,8 @@ class Refinement:
 
         It is the last that is no quieter than `sigma`, by default the highest `start_sigma` of the
         references; where the range ends above it, the last one in the range. The first of all, as
-        in the paper, where the reference does not decide everything: with a mask, with a strength
-        below 1, and where the range starts below that level.
+        in the paper, where the reference does not decide all that is coarse: with a mask, a
+        strength below 1, a band, and where the range starts below that level.
         levels: each knows `within(range)` and its noise-to-signal `ratio`.
         """
         inside = [i for i, level in enumerate(levels) if level.within(self.range)]
@@ -150,19 +150,27 @@ class Refinement:
         return (x + weight * pull).to(x.dtype)
 
 
-def start_sigma(y: Tensor, low_pass: LowPassFilter) -> Tensor:
+def start_sigma(y: Tensor, low_pass: BandPassFilter) -> Tensor:
     """(R,) for references y (R, C, ..., H, W): the noise-to-signal ratio sqrt(S / 0.03) above which
-    sampling decides nothing that the reference has not decided.
+    sampling decides nothing that the reference has not decided; infinite for a filter that leaves
+    something coarse to the model.
 
     S is the mean power of a coefficient of (P_{N/2} - P_N) y, the octave that the model has to
     invent first: more noise than that hides it. A plain reference says little of that octave, so S
     is no less than a quarter of the octave above, as the spectrum of pictures falls, nor than
     FLAT N^2. y is in the space of the model, where low_pass acts.
     """
-    factor = min(low_pass.factor, max(y.shape[-2:]))
+    if not _keeps_the_coarse(low_pass, y):
+        return torch.full((len(y),), math.inf)
+    factor = min(low_pass.finest, max(y.shape[-2:]))
     own, above = (_octave_power(y, f, low_pass.kernel) for f in (factor, 2 * factor))
     power = torch.maximum(own, above / 4).clamp(min=FLAT * factor**2)
     return (power / UNDECIDED).sqrt()
+
+
+def _keeps_the_coarse(low_pass, y):
+    in_time = low_pass.frames == 1 or y.ndim == 4
+    return low_pass.coarsest == math.inf and low_pass.channels == "all" and in_time
 
 
 def _octave_power(y, factor, kernel):

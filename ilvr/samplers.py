@@ -183,8 +183,8 @@ def start_timestep(
 ) -> float:
     """The paper's timestep that `steps` starts from; 1000, pure noise, without a refinement.
 
-    Raises ValueError for a start that is none, and for a timestep where a mask leaves a part of the
-    picture with no reference to start from.
+    Raises ValueError for a start that is none, and for a timestep where a mask or a filter leaves
+    what is coarse with no reference to start from.
     """
     if isinstance(start, str) and start not in STARTS:
         raise ValueError(f"Unknown start {start!r}: choose noise, reference or a timestep.")
@@ -195,10 +195,10 @@ def start_timestep(
         return levels[refinement.start(levels)].t
     if not 0 < start < 1000:
         raise ValueError(f"start is {start:g}; a timestep above 0, up to 1000, is needed.")
-    if refinement.reference.mask is not None:
+    if refinement.reference.mask is not None or not refinement.low_pass.keeps_mean:
         raise ValueError(
-            f"start is {start:g}, where a picture is half decided, and outside the mask there is "
-            f"no reference that decides; start from noise."
+            f"start is {start:g}, and what the mask or the filter leaves free has nothing to start "
+            f"from there; start from noise."
         )
     return start
 

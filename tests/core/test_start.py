@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ilvr import (
+    BandPassFilter,
     ConditioningRange,
     ItemNoise,
     LowPassFilter,
@@ -56,6 +57,23 @@ def test_what_a_plain_reference_does_not_say_is_taken_from_the_octave_above_or_f
     for factor, n in ((4, 4), (64, 64), (1000, 64)):
         sigma = start_sigma(torch.ones(1, 3, 64, 64), LowPassFilter(factor))
         assert torch.allclose(sigma, torch.tensor(n * math.sqrt(FLAT / UNDECIDED)))
+
+
+@pytest.mark.parametrize(
+    "phi", [BandPassFilter(1, 8), BandPassFilter(4, 32), LowPassFilter(4, channels="colour")]
+)
+def test_where_something_coarse_is_free_there_is_no_level(phi):
+    assert start_sigma(white(2, 3, 64, 64), phi).isinf().all()
+    guided = refinement(white(1, 3, 64, 64), phi)
+    assert start_timestep(SCHEDULE, guided, "reference") == 1000
+    with pytest.raises(ValueError, match="has nothing to start from there"):
+        start_timestep(SCHEDULE, guided, 400)
+
+
+def test_of_a_video_whose_motion_is_free_there_is_no_level():
+    slow = LowPassFilter(4, frames=4)
+    assert start_sigma(white(1, 3, 5, 32, 32), slow).isinf().all()
+    assert start_sigma(white(1, 3, 32, 32), slow).isfinite().all()
 
 
 def test_the_level_is_the_last_that_is_no_quieter():
@@ -153,7 +171,7 @@ def test_refuses_starts_that_are_none(start, message):
 
 def test_refuses_a_timestep_where_a_mask_leaves_nothing_to_start_from():
     masked = refinement(white(1, 3, 16, 16), mask=torch.zeros(1, 1, 16, 16))
-    with pytest.raises(ValueError, match="outside the mask there is no reference"):
+    with pytest.raises(ValueError, match="what the mask or the filter leaves free"):
         steps(model(CONFIGURATIONS["unconditional"]), [0], masked, start=400)
 
 
