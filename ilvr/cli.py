@@ -1,8 +1,10 @@
 """`python -m ilvr`: sample, sweep, evaluate, inspect, convert."""
 
+import contextlib
 import io
 import itertools
 import os
+import re
 import sys
 
 import torch
@@ -17,49 +19,74 @@ from .image import (
     load_mask,
     open_image,
     pictures,
-    read_parameters,
-    save_png,
+    save_beside,
     to_images,
     to_tensor,
     unreadable,
 )
 from .parser import parser
-from .settings import Settings, overrides
+from .settings import LATENT_FACTORS, Settings, overrides
+from .values import printable
 
+FACTOR, LATENT_FACTOR, FACTORS = 8, 32, [2, 4, 8, 16, 32]  # where none are given
 SHEET_COLUMNS = 8  # results of one reference beside each other
 NAME_BYTES = 200  # of a file's 255
+NO_MEMORY = r"out of memory|can't allocate memory"  # as torch says it
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; 0, or 2 after one sentence on stderr."""
-    for stream in (sys.stdout, sys.stderr):  # names that a terminal's encoding does not have
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    options = parser(
-        sample=_sample, sweep=_sweep, evaluate=_evaluate, inspect=_inspect, convert=_convert
-    ).parse_args(arguments)
+    _open_streams()
     try:
+        options = parser(
+            sample=_sample, sweep=_sweep, evaluate=_evaluate, inspect=_inspect, convert=_convert
+        ).parse_args(arguments)
         options.run(options)
+        sys.stdout.flush()
+        return 0
     except ValueError as error:
-        print(f"ilvr: {error}", file=sys.stderr)
-        return 2
+        why = str(error)
     except BrokenPipeError:  # the reader of our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
+        return 0
+    except OSError as error:
+        _drop_output()
+        why = f"{error.filename or 'the output'} failed: {error.strerror or error}."
     except KeyboardInterrupt:
-        print("ilvr: stopped; the pictures finished so far are kept.", file=sys.stderr)
-        return 2
-    return 0
+        why = "stopped; the pictures finished so far are kept."
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not re.search(NO_MEMORY, str(error)):
+            raise
+        why = "there is not enough memory; take a smaller --batch-size or --model, or fewer images."
+    _warn(why)
+    return 2
+
+
+def _open_streams():
+    """Both are there, and take names that a terminal's encoding does not have."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_output():
+    """What is still to be written to a stdout that takes no more, Python would try at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _sample(options):
     """Every reference with every seed, then one sheet of all."""
     settings, seeds = Settings.of(options), _seeds(options)
-    (low_pass,) = settings.filters([options.keep], [options.factor], options.channels)
-    span = ConditioningRange(*options.range)
-    references = pictures(options.references)
+    span, references = ConditioningRange(*options.range), pictures(options.references)
     jobs = [(path, seed) for path in references for seed in seeds]
     run = _Run(settings, references)
-    run.expect(len(jobs))
+    usual = LATENT_FACTOR if run.latent else FACTOR
+    factor = usual if options.factor is None else options.factor
+    (low_pass,) = settings.filters([options.keep], [factor], options.channels)
+    run.expect(len(jobs), [low_pass], [span])
     results = {}
     for (path, seed), image in run.images(jobs, low_pass, span):
         band = low_pass.title.replace(" = ", "").replace(", ", "-")
@@ -83,9 +110,10 @@ def _sweep(options):
     """One reference with every factor and range: Fig. 4 and Fig. 5 of the paper."""
     settings, path, seeds = Settings.of(options), options.reference, _seeds(options)
     spans = [ConditioningRange.parse(text) for text in options.ranges]
-    filters = settings.filters(options.keep, options.factors, options.channels)
     run = _Run(settings, [path])
-    run.expect(len(seeds), times=len(spans) * len(filters))
+    factors = options.factors or (LATENT_FACTORS if run.latent else FACTORS)
+    filters = settings.filters(options.keep, factors, options.channels)
+    run.expect(len(seeds), filters, spans)
     rows, labels = [], []
     for span in spans:
         columns = [
@@ -98,7 +126,7 @@ def _sweep(options):
     sheet = run.sheet(rows, names, labels, run.title(f"{path.stem}: factors and ranges"))
     of = {"reference": str(path), "seeds": seeds}
     of |= settings.parameters(filters[0], spans[0])
-    of |= {"keep": options.keep, "factor": options.factors}
+    of |= {"keep": options.keep, "factor": factors}
     of |= {"range": [[span.start, span.end] for span in spans]}
     run.save(sheet, f"sweep-{_short(path.stem)}.png", of)
 
@@ -113,16 +141,16 @@ def _evaluate(options):
             f"evaluate needs what is not here ({error}); install it with "
             f"pip install 'ilvr[evaluate]'."
         ) from None
-    evaluate(Evaluation.of(options), tqdm.write, _warn, tqdm)
+    evaluate(Evaluation.of(options), _say, _warn, tqdm)
 
 
 def _inspect(options):
-    print(checkpoint.inspect(options.file, overrides(options.set)).describe())
+    _say(checkpoint.inspect(options.file, overrides(options.set)).describe())
 
 
 def _convert(options):
-    print(checkpoint.convert(options.file, options.target, overrides(options.set)).describe())
-    print(f"written: {options.target}")
+    _say(checkpoint.convert(options.file, options.target, overrides(options.set)).describe())
+    _say(f"written: {options.target}")
 
 
 class _Run:
@@ -132,16 +160,16 @@ class _Run:
     """
 
     def __init__(self, settings: Settings, paths):
-        self.settings = settings
-        self.pictures = {path: open_image(path) for path in paths}
-        self.model = settings.load()
+        self.settings, self.model = settings, settings.load()
+        configuration, mask = self.model.configuration, settings.mask
+        size, channels = configuration.picture_size, configuration.picture_channels
+        self.latent = configuration.compression > 1
+        self.pictures = {path: fit(open_image(path), size, channels) for path in paths}
+        masks = {path: load_mask(mask, size, path) for path in paths if mask}
+        self.masks = {path: self.model.on_cells(mask) for path, mask in masks.items()}
+        self.encoded: dict = {}
         if self.model.assumed:
             _warn(settings.doubts(self.model.assumed))
-        size, mask = self.model.configuration.image_size, settings.mask
-        channels = self.model.configuration.in_channels
-        self.masks = {path: load_mask(mask, size, path) for path in paths if mask}
-        self.pictures = {path: fit(image, size, channels) for path, image in self.pictures.items()}
-        self.out = writable_folder(settings.out)
 
     def title(self, what):
         """Of a sheet whose pictures are finished: what is on it, and how it was sampled."""
@@ -158,9 +186,15 @@ class _Run:
             )
         return contact_sheet(rows, columns, labels, title)
 
-    def expect(self, images, times=1):
-        """Sets up the bar for that many images and runs of them."""
-        self.left, self.counts = images * times, set()
+    def expect(self, images, filters, spans):
+        """Sets up the folder and the bar for that many images, in batches, of each filter and span.
+
+        ValueError, before anything is written, where one of these does not fit the model.
+        """
+        for low_pass, span in itertools.product(filters, spans):
+            self.settings.check(self.model, low_pass, span)
+        self.out = writable_folder(self.settings.out)
+        self.left, self.counts = images * len(filters) * len(spans), set()
         self.bar = tqdm(total=0, unit="step", disable=None, dynamic_ncols=True)
 
     def images(self, jobs, low_pass, span):
@@ -180,12 +214,18 @@ class _Run:
     def _start(self, path, low_pass, span):
         refinement = self._refinement([path], low_pass, span)
         start = self.settings.sampling["start"]
-        return samplers.start_timestep(self.model.schedule, refinement, start)
+        return samplers.start_timestep(self.model, refinement, start)
 
     def _refinement(self, paths, low_pass, span):
-        y = torch.cat([to_tensor(self.pictures[path]) for path in paths])
+        y = torch.cat([self._encoded(path) for path in paths])
         mask = torch.cat([self.masks[path] for path in paths]) if self.masks else None
         return self.settings.refinement(y, low_pass, span, mask)
+
+    def _encoded(self, path):
+        """The reference in the model's own space."""
+        if path not in self.encoded:
+            self.encoded[path] = self.model.encode(to_tensor(self.pictures[path]))
+        return self.encoded[path]
 
     def _finish(self, seeds, refinement):
         for step in samplers.steps(self.model, seeds, refinement, **self.settings.sampling):
@@ -196,18 +236,16 @@ class _Run:
         self.left -= len(seeds)
         if not self.left:
             self.bar.close()
-        return step.x
+        return self.model.decode(step.x)
 
     def save(self, image, name, parameters):
         """Writes into the output folder, beside a picture of other parameters, never over it."""
         path = self.out / name
-        free = (path.with_stem(f"{path.stem}-{i}") if i > 1 else path for i in itertools.count(1))
-        path = next(p for p in free if not p.exists() or read_parameters(p) == parameters)
         try:
-            save_png(image, path, parameters)
+            path = save_beside(image, path, parameters)
         except OSError as error:
             raise ValueError(f"{path} could not be written: {error.strerror or error}.") from None
-        tqdm.write(str(path))
+        _say(str(path))
 
 
 def _seeds(options):
@@ -216,8 +254,15 @@ def _seeds(options):
 
 def _short(stem):
     """So much of a name that what is made of it is short enough for a file."""
-    return stem.encode()[:NAME_BYTES].decode(errors="ignore")
+    return os.fsencode(stem)[:NAME_BYTES].decode(errors="ignore")
+
+
+def _say(text):
+    """Lines on stdout, without what would move the cursor."""
+    tqdm.write("\n".join(map(printable, text.split("\n"))))
 
 
 def _warn(text):
-    tqdm.write(f"ilvr: {text}", file=sys.stderr)
+    """A line on stderr, or nothing where that is full."""
+    with contextlib.suppress(OSError):
+        tqdm.write(f"ilvr: {printable(text)}", file=sys.stderr)

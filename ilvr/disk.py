@@ -1,31 +1,75 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and never over what somebody else has written."""
 
 import os
+import secrets
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+
+PARTIAL = ".ilvr-{}.partial"  # what is not whole yet
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A name to write to; the file becomes `path` once all of it is on the disk, else is gone."""
-    partial = path.with_name(path.name + ".partial")
+def whole(path: Path, replace: bool = True) -> Iterator[Path]:
+    """A name to write to; the file becomes `path` once all of it is on the disk, else is gone.
+
+    The name is nobody else's, however many write at once. replace: take the place of a file that
+    is there; else FileExistsError, whoever made it and however late.
+    """
+    partial = path.with_name(PARTIAL.format(secrets.token_hex(8)))
     try:
+        partial.touch(exist_ok=False)
         yield partial
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
-        os.replace(partial, path)
+        (os.replace if replace else _claim)(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _claim(partial, path):
+    """Gives a whole file a name that is free, in one step."""
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links: an empty file holds the name for a moment
+        path.touch(exist_ok=False)
+        os.replace(partial, path)
+
+
+def locked(path: Path) -> IO:
+    """An open file that is ours alone, until it is closed or this process ends, however it ends.
+
+    What others left half written beside it and below is removed. Raises ValueError where another
+    process has it.
+    """
+    file = path.open("ab")
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise ValueError(f"Another command is writing into {path.parent}; wait for it.") from None
+    for partial in path.parent.rglob(PARTIAL.format("*")):
+        partial.unlink(missing_ok=True)
+    return file
 
 
 def writable_folder(path: Path) -> Path:
     """The folder, made where it is not there. ValueError where nothing can be written into it."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / ".ilvr-writable"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=path):
+            return path
     except OSError as error:
         raise ValueError(f"{path} can't be written to: {error.strerror}.") from None
-    return path

@@ -1,5 +1,6 @@
 """The refinement of ILVR: Eq. 8 of the paper, and its form on the predicted image."""
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -86,8 +87,25 @@ class Refinement:
                 f"strength {strength} would mix independent noises in the state, which loses "
                 f"variance; use guide prediction for a strength below 1."
             )
+        if not isinstance(range, ConditioningRange):
+            raise ValueError(
+                f"The range is {range!r}; a ConditioningRange is needed, as of (start, end)."
+            )
         self.reference, self.low_pass, self.range = reference, low_pass, range
         self.guide, self.strength, self.released = guide, strength, released
+
+    def on_cells(self, pixels: float) -> "Refinement":
+        """The same on latents, whose cells are that many pixels wide; factors are of pixels.
+
+        Raises ValueError where nothing but the reference could come out.
+        """
+        if pixels == 1:
+            return self
+        free = self.reference.mask is not None or self.range.end > 0 or self.strength < 1
+        refuse_the_reference_itself(self.low_pass, pixels, free)
+        refinement = copy.copy(self)
+        refinement.low_pass = self.low_pass.on_cells(pixels)
+        return refinement
 
     def applies(self, level) -> bool:
         """Whether what enters `level` is refined: the state, or the prediction of that step.
@@ -148,6 +166,18 @@ class Refinement:
         else:
             pull = mask * self.low_pass(mask * pull)
         return (x + weight * pull).to(x.dtype)
+
+
+def refuse_the_reference_itself(low_pass: BandPassFilter, pixels: float, free: bool):
+    """ValueError where a filter keeps all of latents, of so many pixels a cell, and nothing else
+    leaves them free."""
+    whole = low_pass.coarsest == math.inf and low_pass.frames == 1
+    if whole and low_pass.finest <= pixels and not free:
+        raise ValueError(
+            f"Factor {low_pass.finest:g} is no more than the {pixels:g} pixels of a latent cell, "
+            f"so that the result would be the reference itself; use a factor of {2 * pixels:g} or "
+            f"more, end the range above 0, or give a mask."
+        )
 
 
 def start_sigma(y: Tensor, low_pass: BandPassFilter) -> Tensor:

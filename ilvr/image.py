@@ -3,6 +3,8 @@
 import contextlib
 import glob
 import json
+import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +16,9 @@ from torch import Tensor
 from .disk import whole
 
 MAX_PIXELS = 100_000_000
+FORMATS = (  # that are opened; some of Pillow's others start programs
+    "PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "TGA", "JPEG2000",
+)  # fmt: skip
 FONTS = (  # with Chinese, Japanese and Korean, by the names of their files on Linux, Windows, macOS
     "NotoSansCJK-Regular.ttc", "wqy-microhei.ttc", "wqy-zenhei.ttc", "DroidSansFallbackFull.ttf",
     "msyh.ttc", "simhei.ttf", "meiryo.ttc", "malgun.ttf", "PingFang.ttc", "Hiragino Sans GB.ttc",
@@ -23,8 +28,10 @@ FONTS = (  # with Chinese, Japanese and Korean, by the names of their files on L
 
 def picture_files(folder: Path) -> list[Path]:
     """The files under a folder whose names end as those of pictures that can be read, sorted."""
-    readable = {end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    return [file for file in sorted(folder.rglob("*")) if file.suffix.lower() in readable]
+    formats = _formats()
+    readable = {end for end, kind in Image.registered_extensions().items() if kind in formats}
+    files = sorted(folder.rglob("*"))
+    return [file for file in files if file.suffix.lower() in readable and file.is_file()]
 
 
 def pictures(paths: Sequence[str | Path]) -> list[Path]:
@@ -52,32 +59,58 @@ def open_image(path: str | Path) -> Image.Image:
 
     Raises ValueError for a file that is missing, no picture, damaged, or over 100 megapixels.
     """
-    image = _open(path)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    return _opened(path, _over_white)
 
 
-def _open(path) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """An upright RGB picture of any that Pillow holds, as `open_image` makes it of a file."""
+    return _over_white(_eight_bit(ImageOps.exif_transpose(image)))
+
+
+def _opened(path, use) -> Image.Image:
+    """What `use` makes of the picture, upright and with 8 bits a channel."""
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: there is no such picture.")
     try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(
-                    f"{path} has {image.width} x {image.height} pixels; make it smaller than "
-                    f"{MAX_PIXELS // 10**6} megapixels."
-                )
-            image.load()
-            return _eight_bit(ImageOps.exif_transpose(image))
+        with _quiet(), Image.open(path, formats=_formats()) as image:
+            if image.width * image.height <= MAX_PIXELS:
+                image.load()
+                ImageOps.exif_transpose(image, in_place=True)
+                return use(_eight_bit(image))
     except Image.DecompressionBombError:
-        raise ValueError(
-            f"{path} has too many pixels; make it smaller than {MAX_PIXELS // 10**6} megapixels."
-        ) from None
-    except (OSError, SyntaxError):
+        pass
+    except PermissionError:
+        raise ValueError(f"{path} may not be read; give yourself the permission.") from None
+    except MemoryError:
+        raise ValueError(f"{path} needs more memory than there is; make it smaller.") from None
+    except Exception:  # whatever a decoder may raise at a file of unknown content
         raise ValueError(f"{path} is damaged or no picture that can be read.") from None
+    most = f"{MAX_PIXELS // 10**6} megapixels"
+    raise ValueError(f"{path} has too many pixels; make it smaller than {most}.")
+
+
+def _formats():
+    """Those of `FORMATS` that this Pillow has."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Without Pillow's warnings: what it doubts is either refused or good enough."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _over_white(image):
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        paper = Image.new("RGB", image.size, "white")
+        paper.paste(image, mask=image)
+        return paper
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _eight_bit(image):
@@ -97,13 +130,13 @@ def load_mask(path: str | Path, size: int, like: str | Path) -> Tensor:
 
     Raises ValueError unless the mask has the reference's size in pixels.
     """
-    mask, reference = _open(path), _open(like)
-    if mask.size != reference.size:
+    mask, (width, height) = _opened(path, lambda image: image.convert("L")), open_image(like).size
+    if mask.size != (width, height):
         raise ValueError(
             f"The mask {path} has {mask.width} x {mask.height} pixels and the reference {like} "
-            f"{reference.width} x {reference.height}; give them one size."
+            f"{width} x {height}; give them one size."
         )
-    return (to_tensor(fit(mask.convert("L"), size)) + 1) / 2
+    return (to_tensor(fit(mask, size)) + 1) / 2
 
 
 def fit(image: Image.Image, size: int, channels: int = 3) -> Image.Image:
@@ -129,20 +162,40 @@ def seen(x: Tensor) -> Tensor:
     return ((x.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
 
 
-def save_png(image: Image.Image, path: Path, parameters: dict):
-    """Writes the picture, whole or not at all, with its parameters as JSON in its text."""
+def save_png(image: Image.Image, path: Path, parameters: dict, replace: bool = True):
+    """Writes the picture, whole or not at all, with its parameters as JSON in its text.
+
+    replace: as for `disk.whole`.
+    """
     info = PngImagePlugin.PngInfo()
     info.add_text("ilvr", json.dumps(parameters))
-    with whole(path) as partial:
+    with whole(path, replace) as partial:
         image.save(partial, "PNG", pnginfo=info)
+
+
+def save_beside(image: Image.Image, path: Path, parameters: dict) -> Path:
+    """Writes the picture, under a name with a number behind it where the file `path` is there and
+    is none of the same parameters. Gives the file written."""
+    file, number = path, 1
+    while True:
+        same = read_parameters(file) == parameters
+        if same or not os.path.lexists(file):
+            with contextlib.suppress(FileExistsError):  # somebody else was faster: look again
+                save_png(image, file, parameters, replace=same)
+                return file
+        else:
+            number += 1
+            file = path.with_stem(f"{path.stem}-{number}")
 
 
 def read_parameters(path: str | Path) -> dict | None:
     """The parameters that `save_png` left in a file; None where there are none."""
+    if not Path(path).is_file():
+        return None
     try:
-        with Image.open(path) as image:
+        with _quiet(), Image.open(path, formats=["PNG"]) as image:
             return json.loads(image.info["ilvr"])
-    except (OSError, KeyError, ValueError):
+    except Exception:  # whatever a file of unknown content may raise
         return None
 
 

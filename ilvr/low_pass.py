@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from .resampling import KERNELS, axis, over_time
+from .values import tensor
 
 CHANNELS = ("all", "luminance", "colour")
 
@@ -76,11 +77,14 @@ class BandPassFilter:
         return self.coarsest == math.inf and self.channels != "colour"
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(..., H, W) -> phi(x), the same shape and dtype; computed in fp32.
+        """(..., H, W) -> phi(x), the same shape and dtype; computed in fp32, which whole numbers
+        become.
 
         With channels other than all, x is (B, 3, ..., H, W); frames are those of
-        (B, C, T, H, W). Raises ValueError for other channels, and where nothing lies in the band.
+        (B, C, T, H, W). Raises ValueError for other channels, where nothing lies in the band, and
+        for what is no tensor of real numbers.
         """
+        x = _picture(x)
         kept = self._in_space(x.float())
         if self.channels != "all":
             if x.ndim < 4 or x.shape[1] != 3:
@@ -175,7 +179,8 @@ class LowPassFilter(BandPassFilter):
         return "low"
 
     def down(self, x: Tensor) -> Tensor:
-        """(..., H, W) -> the downsampled image (..., ceil(H / N), ceil(W / N)), the same dtype."""
+        """(..., H, W) -> the downsampled image (..., ceil(H / N), ceil(W / N)), as `__call__`."""
+        x = _picture(x)
         if self.factor == 1:
             return x.clone()
         h, w = self._axes(x, (self.factor,), exact=False)
@@ -214,3 +219,8 @@ def _ends(text):
         raise ValueError(
             f"{text!r} can't be kept; give low, high, or two factors, such as 4-32."
         ) from None
+
+
+def _picture(x):
+    x = tensor(x, "The image", axes=2)
+    return x if x.is_floating_point() else x.float()

@@ -1,18 +1,23 @@
 """The commands and options of `python -m ilvr`."""
 
 import argparse
+import math
 from pathlib import Path
 
 from . import samplers
+from .checkpoint import BUNDLED, DEFAULT
 from .guidance import GUIDES
 from .low_pass import CHANNELS, KERNELS
 from .reference import NOISES
 from .settings import DTYPES
+from .values import printable
+
+MOST, LAST_SEED = 10_000, 2**63 - 1
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message):
-        self.exit(2, f"ilvr: {message}; see --help.\n")
+        self.exit(2, f"ilvr: {printable(message)}; see --help.\n")
 
 
 def parser(**run) -> argparse.ArgumentParser:
@@ -24,7 +29,9 @@ def parser(**run) -> argparse.ArgumentParser:
 
     sample = commands.add_parser("sample", help="pictures that follow references")
     sample.add_argument("references", nargs="+", type=Path, metavar="REFERENCE")
-    sample.add_argument("--factor", type=_number, default=8, help="downsampling factor N [8]")
+    sample.add_argument(
+        "--factor", type=_number, help="downsampling factor N, in pixels [8, of latent models 32]"
+    )
     sample.add_argument(
         "--keep", default="low", metavar="low|high|A-B",
         help="low: all detail from the factor on; high: all up to it; 4-32: that between two [low]",
@@ -37,7 +44,9 @@ def parser(**run) -> argparse.ArgumentParser:
 
     sweep = commands.add_parser("sweep", help="one sheet of factors and ranges")
     sweep.add_argument("reference", type=Path, metavar="REFERENCE")
-    sweep.add_argument("--factors", nargs="+", type=_number, default=[2, 4, 8, 16, 32])
+    sweep.add_argument(
+        "--factors", nargs="+", type=_number, help="[2 4 8 16 32, of latent models 16 32 64 128]"
+    )
     sweep.add_argument(
         "--keep", nargs="+", default=["low"], metavar="low|high|A-B",
         help="low and high: with every factor; bands, such as 4-32, once [low]",
@@ -74,7 +83,7 @@ def _add_evaluate(commands):
     evaluate = commands.add_parser("evaluate", help="the paper's tables, on pictures of your own")
     add = evaluate.add_argument
     add("references", nargs="+", type=Path, metavar="REFERENCES", help="folders or pictures")
-    add("--factors", nargs="+", type=_number, default=[4, 8, 16, 32], help="[4 8 16 32]")
+    add("--factors", nargs="+", type=_number, help="[4 8 16 32, of latent models 16 32 64 128]")
     add("--ranges", nargs="+", default=["0"], help="ends, or START-END, of the range [0]")
     add("--samples-per-reference", type=_positive, default=10, metavar="COUNT", help="[10]")
     add(
@@ -86,7 +95,7 @@ def _add_evaluate(commands):
         help="of fid and lpips: published networks, or the model's own encoder, with no download",
     )  # fmt: skip
     add("--real", type=Path, metavar="DIR", help="pictures to compare with [the references]")
-    add("--limit", type=_positive, help="take the first so many references")
+    add("--limit", type=_whole(1, LAST_SEED), help="take the first so many references")
     add("--keep", choices=["none", "sheet", "all"], default="sheet", help="pictures [sheet]")
     add(
         "--ray", nargs="?", const="auto", metavar="ADDRESS",
@@ -100,7 +109,10 @@ def _add_sampling(command):
     add = command.add_argument
     boolean = argparse.BooleanOptionalAction
     add("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
-    add("--model", type=Path, help="checkpoint, or folder of diffusers [the bundled one]")
+    add(
+        "--model", type=Path,
+        help=f"{' or '.join(BUNDLED)}, a checkpoint, or a folder of diffusers [{DEFAULT}]",
+    )  # fmt: skip
     add("--kernel", choices=list(KERNELS), default="cubic")
     add("--exact", action=boolean, default=True, help="low frequencies exactly [yes]")
     add("--guide", choices=GUIDES, default="state")
@@ -133,22 +145,24 @@ def _add_sampling(command):
 
 def _number(text):
     try:
-        return float(text)
+        if math.isfinite(number := float(text)):
+            return number
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no number")
 
 
 def _start(text):
     return text if text in samplers.STARTS else _number(text)
 
 
-def _whole(least):
+def _whole(least, most):
     def parse(text):
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least}")
+        if not text.isdecimal() or len(text) > 20 or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} to {most}")
         return int(text)
 
     return parse
 
 
-_positive, _natural = _whole(1), _whole(0)
+_positive, _natural = _whole(1, MOST), _whole(0, LAST_SEED)

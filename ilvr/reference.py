@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from .noise import ItemNoise
+from .values import finite, tensor
 
 NOISES = ("fresh", "fixed")
 
@@ -16,16 +17,26 @@ class NoisedReference:
     mask: (1 or B, 1 or C, ...) in [0, 1], 1 = follow the reference; cycled to the batch.
     seed: of the reference's noise, item i taking seed + i, or a list with one for each item; None
     takes the sampler's noise source.
-    Raises ValueError for an unknown noise and for a mask whose size is not the image's.
+    Raises ValueError for an unknown noise, for an image or a mask with values that are not finite,
+    and for a mask with others than from 0 to 1 or of another size than the image's.
     """
 
     def __init__(self, image: Tensor, noise: str = "fresh", mask: Tensor | None = None, seed=None):
         if noise not in NOISES:
             raise ValueError(f"Unknown reference noise {noise!r}: choose fresh or fixed.")
-        if mask is not None and mask.shape[2:] != image.shape[2:]:
-            raise ValueError(
-                f"The mask is {_size(mask)} and the reference {_size(image)}; give them one size."
-            )
+        image = finite(image, "The reference", axes=3)
+        if mask is not None:
+            mask = tensor(mask, "The mask", axes=3)
+            if mask.shape[2:] != image.shape[2:]:
+                raise ValueError(
+                    f"The mask is {_size(mask)} and the reference {_size(image)}; give them one "
+                    f"size."
+                )
+            if not 0 <= mask.min() <= mask.max() <= 1:
+                raise ValueError(
+                    f"The mask has values from {mask.min():g} to {mask.max():g}; give it values "
+                    f"from 0 (free) to 1 (follow the reference)."
+                )
         self.image, self.noise, self.mask, self.seed = image, noise, mask, seed
 
     def clean(self, like: Tensor) -> Tensor:

@@ -139,6 +139,8 @@ def steps(
 ) -> Iterator[Step]:
     """The steps of one sampler on a `DiffusionModel`, one image a seed.
 
+    They are in the model's own space, as the refinement's reference is: `model.encode` leads there
+    and `model.decode` back. Factors of filters are in image pixels, and latents are never clamped.
     start: "noise", as in the paper; "reference", the level below which the model decides what the
     reference has not (`Refinement.start`); or a timestep. A batch of several references starts at
     the highest of their levels: too high a one costs accuracy of the steps, too low a one detail.
@@ -157,9 +159,11 @@ def steps(
         raise ValueError(f"eta is {eta}; a number from 0 to 1 is needed.")
     if steps is not None and respacing is not None:
         raise ValueError("Both steps and respacing were given; give one of them.")
-    schedule = model.schedule.below(start_timestep(model.schedule, refinement, start))
+    schedule = model.schedule.below(start_timestep(model, refinement, start))
     count = step_count(schedule, sampler, steps, respacing)
     denoiser = model.denoiser(label)
+    cell = model.configuration.compression
+    refinement, clip = refinement and refinement.on_cells(cell), clip and cell == 1
     noise = ItemNoise(seeds)
     size = model.configuration.image_size
     blank = torch.empty(len(noise.seeds), model.configuration.in_channels, size, size)
@@ -179,20 +183,20 @@ def steps(
 
 
 def start_timestep(
-    schedule: NoiseSchedule, refinement: Refinement | None, start: str | float
+    model: DiffusionModel, refinement: Refinement | None, start: str | float
 ) -> float:
     """The paper's timestep that `steps` starts from; 1000, pure noise, without a refinement.
 
     Raises ValueError for a start that is none, and for a timestep where a mask or a filter leaves
     what is coarse with no reference to start from.
     """
-    if isinstance(start, str) and start not in STARTS:
-        raise ValueError(f"Unknown start {start!r}: choose noise, reference or a timestep.")
     if start in ("noise", 1000) or refinement is None:
         return 1000.0
     if start == "reference":
-        levels = schedule.levels[::-1]
-        return levels[refinement.start(levels)].t
+        levels = model.schedule.levels[::-1]
+        return levels[refinement.on_cells(model.configuration.compression).start(levels)].t
+    if isinstance(start, str):
+        raise ValueError(f"Unknown start {start!r}: choose noise, reference or a timestep.")
     if not 0 < start < 1000:
         raise ValueError(f"start is {start:g}; a timestep above 0, up to 1000, is needed.")
     if refinement.reference.mask is not None or not refinement.low_pass.keeps_mean:
@@ -221,10 +225,10 @@ def step_count(
 def sample(
     model: DiffusionModel, seeds: Sequence[int], refinement: Refinement | None = None, **settings
 ) -> Tensor:
-    """Finished images (B, C, H, W) in about [-1, 1], one a seed; settings are those of `steps`."""
+    """Finished pictures (B, 3, H, W) in about [-1, 1], one a seed; the settings of `steps`."""
     for step in steps(model, seeds, refinement, **settings):
         pass
-    return step.x
+    return model.decode(step.x)
 
 
 def _split(output, x):
@@ -237,6 +241,11 @@ def _split(output, x):
 
 def _predict(x, eps, left, entered, refinement, clip):
     x0 = (x - left.noise * eps) / left.signal
+    if not x0.isfinite().all():
+        raise ValueError(
+            f"The prediction at timestep {left.t:g} is not finite; the model needs another dtype, "
+            f"such as float32, or is not of this schedule."
+        )
     if clip:
         x0 = x0.clamp(-1, 1)
     return refinement.prediction(x0, entered) if refinement else x0

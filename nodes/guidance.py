@@ -7,7 +7,12 @@ from ..ilvr.samplers import STARTS
 from .host.sampler import Guide, apply, guided
 from .host.schema import LowPass, Range, Reference, check_choice, schema
 
-WORDS = ["ilvr", "reference", "keep composition", "structure", "color fix", "tile colorfix"]
+FORMS = ["auto", *core.GUIDES]
+WORDS = ["ilvr", "reference", "structure", "color fix"]
+PURPOSES = [  # for which ApplyILVR is to be found first
+    "tile colorfix", "keep composition", "keep colors", "layout", "img2img", "image to image",
+    "upscale", "tile upscale", "relight", "color match", "构图", "颜色", "重绘", "图生图", "放大",
+]  # fmt: skip
 
 
 class ConditioningRange(io.ComfyNode):
@@ -68,12 +73,12 @@ def _guide_inputs():
         ),
         io.Combo.Input(
             "guide",
-            options=list(core.GUIDES),
-            default="state",
+            options=FORMS,
+            default="auto",
             optional=True,
             tooltip="state: the noisy image itself follows the reference, as in the paper. "
-            "prediction: the predicted image does, for samplers that state refuses and for a "
-            "strength below 1.",
+            "prediction: the predicted image does, which any sampler and a strength below 1 take. "
+            "auto: the state where it can be.",
         ),
         io.Float.Input(
             "strength",
@@ -83,7 +88,7 @@ def _guide_inputs():
             step=0.05,
             optional=True,
             tooltip="How much of the difference to the reference goes away; below 1 colours and "
-            "layout lie between the model's own and the reference's. Needs guide prediction.",
+            "layout lie between the model's own and the reference's. Not with guide state.",
         ),
         io.Combo.Input(
             "start",
@@ -98,6 +103,7 @@ def _guide_inputs():
 
 
 def _guide(reference, low_pass, range, guide, strength, start):
+    check_choice("guide", guide, FORMS)
     check_choice("start", start, STARTS)
     return Guide(reference, low_pass, range or core.ConditioningRange(), guide, strength, start)
 
@@ -123,7 +129,7 @@ class ILVRSampler(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, sampler, low_pass, reference=None, range=None, guide="state", strength=1.0,
+        cls, sampler, low_pass, reference=None, range=None, guide="auto", strength=1.0,
         start="noise",
     ):  # fmt: skip
         guide = _guide(reference, low_pass, range, guide, strength, start)
@@ -139,7 +145,7 @@ class ApplyILVR(io.ComfyNode):
             description="A model whose images, by any KSampler, keep the low frequencies of a "
             "reference: its colours and layout, with the model's own details. Chain several for "
             "several references.",
-            search_aliases=WORDS,
+            search_aliases=[*WORDS, *PURPOSES],
             inputs=[
                 io.Model.Input("model", tooltip="The model to guide."),
                 *_guide_inputs(),
@@ -149,7 +155,7 @@ class ApplyILVR(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model, low_pass, reference=None, range=None, guide="state", strength=1.0,
+        cls, model, low_pass, reference=None, range=None, guide="auto", strength=1.0,
         start="noise",
     ):  # fmt: skip
         guide = _guide(reference, low_pass, range, guide, strength, start)

@@ -107,7 +107,7 @@ class MatchLowFrequencies(io.ComfyNode):
             display_name="Match Low Frequencies",
             description="An image with the colours and layout of a reference, exact in 8 bits, and "
             "with its own details: mends the colour shift of sampling, of upscaling or of a VAE.",
-            search_aliases=[*WORDS, "color fix", "color match", "color shift", "wavelet"],
+            search_aliases=[*WORDS, "color fix", "color match", "color shift", "wavelet", "颜色"],
             inputs=[
                 io.Image.Input(
                     "image", tooltip="The image to mend; of a video, all frames, one by one."

@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+import torch.nn.functional as F
 from comfy_api.latest import io
 
 from ..ilvr import image as pictures
@@ -22,7 +23,7 @@ class NoisedReference(io.ComfyNode):
             display_name="Noised Reference",
             description="The picture whose low frequencies the image follows, and an empty latent "
             "of its size.",
-            search_aliases=["ilvr", "reference", "keep composition", "color fix", "structure"],
+            search_aliases=["ilvr", "reference", "color fix", "structure"],
             inputs=[
                 io.Image.Input(
                     "image",
@@ -100,7 +101,7 @@ class ExampleReference(io.ComfyNode):
             node_id="ExampleReference",
             display_name="Example Reference",
             description="A reference picture that comes with the pack.",
-            search_aliases=["ilvr", "example", "test image"],
+            search_aliases=["ilvr", "example", "test image", "sample picture"],
             inputs=[
                 io.Combo.Input(
                     "name",
@@ -108,15 +109,31 @@ class ExampleReference(io.ComfyNode):
                     default="render-lake",
                     tooltip="Which picture; they fit the bundled model of landscapes.",
                 ),
+                io.Int.Input(
+                    "size",
+                    default=64,
+                    min=16,
+                    max=1024,
+                    step=8,
+                    optional=True,
+                    tooltip="Its width and height: those that the model was trained for, which "
+                    "are 64 pixels for landscapes-64.",
+                ),
             ],
             outputs=[io.Image.Output()],
         )
 
     @classmethod
-    def execute(cls, name):
+    def execute(cls, name, size=None):
         check_choice("example", name, _examples())
         image = pictures.to_tensor(pictures.open_image(EXAMPLES / f"{name}.png"))
-        return io.NodeOutput(to_host(image))
+        return io.NodeOutput(to_host(image if size is None else _sized(image, size)))
+
+
+def _sized(image, size):
+    """A square picture, made smaller as ImageScale's area does it, or larger."""
+    method = "area" if size < image.shape[-1] else "bicubic"
+    return F.interpolate(image, (size, size), mode=method).clamp(-1, 1)
 
 
 def _examples():

@@ -175,5 +175,5 @@ def main(names):
 
 
 if __name__ == "__main__":
-    MODEL = ilvr.load()
+    MODEL = ilvr.load("landscapes-64")
     main(sys.argv[1:])

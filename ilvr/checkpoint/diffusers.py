@@ -45,6 +45,7 @@ NEEDED = {  # what UNet2DModel could be and the U-Net here is not; the defaults 
     "class_embed_type": (None,),
 }
 BLOCKS = ("DownBlock2D", "AttnDownBlock2D", "ResnetDownsampleBlock2D")
+PREDICTIONS = {"epsilon": "eps", "v_prediction": "v"}
 SCHEDULES = {"linear": "linear", "scaled_linear": "scaled_linear", "squaredcos_cap_v2": "cosine"}
 
 
@@ -187,7 +188,8 @@ def _schedule(folder):
     if source is None:
         return {}
     config = _read(source)
-    _need(config.get("prediction_type", "epsilon"), ("epsilon",), "prediction_type", source)
+    predicted = config.get("prediction_type", "epsilon")
+    _need(predicted, PREDICTIONS, "prediction_type", source)
     _need(config.get("trained_betas"), (None,), "trained_betas", source)
     _need(config.get("rescale_betas_zero_snr", False), (False,), "rescale_betas_zero_snr", source)
     _need(config.get("beta_schedule"), SCHEDULES, "beta_schedule", source)
@@ -201,6 +203,7 @@ def _schedule(folder):
         "diffusion_steps": length,
         "beta_range": None if usual else ends,
         "sigma_small": config.get("variance_type") != "fixed_large",
+        "prediction": PREDICTIONS[predicted],
     }
 
 

@@ -1,25 +1,29 @@
 """State dicts in files and folders, read without running what a file may hold."""
 
-import json
 import re
 import zipfile
 from collections.abc import Mapping
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
+from ..autoencoder import COMPRESSION, PREFIXES
+from ..values import parsed, printable, unusual
 from . import diffusers
 from .layouts import OtherKind, layout_of, other_kind, probes
 
 # What torch says of a pickle that wants more than weights.
+EXPANSION = 16  # memory for weights, in sizes of their file: packed, or shared by many keys
+BYTES = b"bytearray"  # which a pickle can ask for in any length
 CODE_IN_PICKLE = r"(?i)unsupported (global|class)|call reduce for unrecognized|blocked module"
 
 
-def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], dict]:
+def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], dict, dict[str, Tensor]]:
     """The state dict in a file or folder, in a layout of its own, EMA weights first and prefixes
-    removed, and what stands beside it of its configuration."""
+    removed; what stands beside it of its configuration; and the weights of an autoencoder."""
     file = path = Path(path)
     if path.is_dir():
         file = diffusers.weights_file(path)
@@ -30,35 +34,45 @@ def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     state = _weights_in(content)
     if not state:
         raise ValueError(f"{file} holds no weights; the checkpoint of a U-Net is needed.")
-    if kind := other_kind(state):
+    autoencoder = {name: state[name] for name in state if name.startswith(PREFIXES)}
+    network = {name: state[name] for name in state if name not in autoencoder}
+    if kind := other_kind(network or state):
         raise OtherKind(file, kind)
+    if autoencoder:
+        metadata = {"compression": COMPRESSION} | metadata
 
     found = [prefix for prefix, _ in probes(state)]
     prefix = max(found, key=lambda prefix: "ema" in prefix)
     state = {
-        name.removeprefix(prefix): tensor
+        name.removeprefix(prefix): tensor.detach()
         for name, tensor in state.items()
         if name.startswith(prefix)
     }
+    _check(file, state | autoencoder)
     if layout_of(state).name == "diffusers":
         metadata = diffusers.configuration(file) | metadata
-    return state, metadata
+    return state, metadata, autoencoder
 
 
 def _safetensors(path):
     try:
         with safe_open(path, "pt") as file:
-            config = json.loads((file.metadata() or {}).get("config", "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, config  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(f"{path} is truncated or no safetensors file ({error}).") from None
+            config = parsed((file.metadata() or {}).get("config", "{}"))
+            content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except MemoryError:
+        raise
+    except Exception:  # whatever a file of unknown content may raise
+        raise ValueError(f"{path} is truncated or no safetensors file.") from None
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} has a configuration that is no JSON object; get it again.")
+    return content, config
 
 
 def _torch(path):
     try:
-        mmap = zipfile.is_zipfile(path)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap), {}
-    except MemoryError:
+        mapped = _bounded(path)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped), {}
+    except (MemoryError, _Refused):
         raise
     except Exception as error:  # whatever a file of unknown content may raise
         if re.search(CODE_IN_PICKLE, str(error)):
@@ -70,19 +84,74 @@ def _torch(path):
         raise ValueError(f"{path} is truncated or no PyTorch checkpoint.") from None
 
 
+class _Refused(ValueError):
+    """Of a file that would take more memory than it may."""
+
+    def __init__(self, path):
+        super().__init__(
+            f"{path} would fill more than {EXPANSION} times its own size in memory; it is damaged "
+            f"or was made to do harm."
+        )
+
+
+def _bounded(path) -> bool:
+    """Whether a file's records lie in it as they are, and can be mapped instead of read.
+
+    Raises _Refused, before anything of it is built, where reading would take more than
+    `EXPANSION` allows: packed records, or an array of bytes that is only a length.
+    """
+    size = path.stat().st_size
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            if content.find(BYTES) >= 0:
+                raise _Refused(path)
+        return False
+    with zipfile.ZipFile(path) as file:
+        records = file.infolist()
+        if sum(record.file_size for record in records) > EXPANSION * size:
+            raise _Refused(path)
+        if any(BYTES in file.read(r) for r in records if r.filename.endswith(".pkl")):
+            raise _Refused(path)
+    return all(record.compress_type == zipfile.ZIP_STORED for record in records)
+
+
+def _check(file, state):
+    """ValueError unless all are plain arrays of finite floating-point numbers, within bounds."""
+    for name, weight in state.items():
+        kind = unusual(weight) or ("" if weight.is_floating_point() else str(weight.dtype)[6:])
+        if kind:
+            raise ValueError(
+                f"{file}: {printable(name)} is a tensor of {kind} values; floating-point numbers "
+                f"are needed."
+            )
+    if sum(weight.nbytes for weight in state.values()) > EXPANSION * file.stat().st_size:
+        raise _Refused(file)
+    for name, weight in state.items():
+        numbers = weight if weight.itemsize > 1 else weight.float()  # of 8 bits
+        if not numbers.isfinite().all():
+            raise ValueError(
+                f"{file}: {printable(name)} has values that are not finite; the file is damaged."
+            )
+
+
 def _weights_in(content) -> dict[str, Tensor]:
     """The state dict in a nest of dicts, of a U-Net and of EMA weights if there is one."""
 
     def preference(found):
-        name, state = found
-        return any(probes(state)), "ema" in name, len(state)
+        ema, state = found
+        return any(probes(state)), ema, len(state)
 
-    return max(_state_dicts(content), key=preference, default=("", {}))[1]
+    return max(_state_dicts(content), key=preference, default=(False, {}))[1]
 
 
-def _state_dicts(content, name=""):
-    """(name, tensors) of a dict and of the dicts within it."""
-    if isinstance(content, Mapping):
-        yield name, {str(key): v for key, v in content.items() if isinstance(v, Tensor)}
-        for key, value in content.items():
-            yield from _state_dicts(value, f"{name}.{key}")
+def _state_dicts(content):
+    """(whether the names that lead to it have "ema" in them, tensors) of each dict within."""
+    waiting, seen = [(False, content)], set()
+    while waiting:
+        ema, found = waiting.pop()
+        if isinstance(found, Mapping) and id(found) not in seen:
+            seen.add(id(found))
+            named = {key: value for key, value in found.items() if isinstance(key, str)}
+            yield ema, {key: value for key, value in named.items() if isinstance(value, Tensor)}
+            inner = [(ema or "ema" in key, value) for key, value in named.items()]
+            waiting += reversed(inner)

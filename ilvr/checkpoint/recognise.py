@@ -13,8 +13,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..model import Configuration
+from ..model import PREDICTIONS, Configuration
 from ..schedule import NAMES
+from ..values import printable
 from .layouts import PROBE, State, layout_of
 from .published import FOUR_HEADS, PUBLISHED
 
@@ -73,15 +74,17 @@ def translated(
     given = layout.translate(state)
     try:
         recognised = _recognised(given, layout, metadata or {}, overrides or {})
-        if (channels := recognised.configuration.in_channels) not in CHANNELS:
+        configuration = recognised.configuration
+        channels = configuration.in_channels
+        if configuration.compression == 1 and channels not in CHANNELS:
             raise ValueError(
                 f"it takes {channels} channels, as models of super-resolution do, which need a "
                 f"second picture; a model of colour pictures (3) or grey ones (1) is needed."
             )
-        _check_fit(recognised.configuration, given, layout, state)
+        _check_fit(configuration, given, layout, state)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return layout.adapt(given, recognised.configuration.heads), recognised
+    return layout.adapt(given, configuration.heads), recognised
 
 
 def _recognised(given, layout, metadata, overrides):
@@ -185,8 +188,8 @@ def _checked(values, source):
 
 
 def _fits(name, value):
-    if name == "noise_schedule":
-        return value in NAMES
+    if name in ("noise_schedule", "prediction"):
+        return value in (NAMES if name == "noise_schedule" else PREDICTIONS)
     if name in ("num_classes", "num_head_channels", "beta_range") and value is None:
         return True
     if name == "beta_range":
@@ -227,4 +230,4 @@ def _check_fit(configuration, given, layout, state):
 def _first(names):
     """The first three of some names, and how many more there are."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(sorted(names)[:3]) + more
+    return ", ".join(map(printable, sorted(names)[:3])) + more

@@ -1,30 +1,36 @@
 """Results on the disk: each whole or not at all, and all of one evaluation."""
 
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..disk import whole, writable_folder
+from ..disk import locked, whole, writable_folder
 from ..image import save_png
+from ..values import parsed
 from .plan import Setting, Task, Unit
 from .work import Result
 
-SETTINGS = "settings.json"
+SETTINGS, LOCK = "settings.json", ".ilvr-lock"
+TABLES = ("results.json", "results.csv", "results.md", "times.json")
+WRITTEN = (*TABLES, "figure.png", "sheet.png", "units", "images")
 
 
 class Folder:
     """The output folder of a task. One command at a time writes into it.
 
     units/SETTING/FIRST-LAST.npz holds a unit's result, images/SETTING/ the pictures kept.
-    Raises ValueError for a folder that can't be written to or holds an evaluation with other
-    settings, which it names.
+    Raises ValueError for a folder that can't be written to, is written to by another command, or
+    holds an evaluation with other settings, which it names, or files of somebody else.
     """
 
     def __init__(self, task: Task):
         self.path = writable_folder(task.options.out)
+        self._refuse_strangers()
+        self._lock = locked(self.path / LOCK)
         known = self._settings()
         if known is None:
             wanted = {"settings": task.fingerprint, "threads": task.threads}
@@ -33,15 +39,27 @@ class Folder:
             self._refuse_others(known["settings"], json.loads(json.dumps(task.fingerprint)))
             task.threads = known["threads"]  # the sums of floats depend on them
 
+    def _refuse_strangers(self):
+        """ValueError where names that an evaluation takes are there, and are of none."""
+        there = [name for name in WRITTEN if os.path.lexists(self.path / name)]
+        if there and not os.path.lexists(self.path / SETTINGS):
+            raise ValueError(
+                f"{self.path} holds {there[0]} of something else, and no {SETTINGS} of an "
+                f"evaluation; give another --out."
+            )
+
     def _settings(self):
         try:
-            return json.loads((self.path / SETTINGS).read_text())
+            known = parsed((self.path / SETTINGS).read_text("utf-8"))
+            if isinstance(known["settings"], dict) and 0 < known["threads"] <= 4096:
+                return known
         except FileNotFoundError:
             return None
-        except ValueError:
-            raise ValueError(
-                f"{self.path / SETTINGS} is damaged; give another --out, or delete {self.path}."
-            ) from None
+        except (ValueError, TypeError, KeyError):
+            pass
+        raise ValueError(
+            f"{self.path / SETTINGS} is damaged or of something else; give another --out."
+        )
 
     def _refuse_others(self, known, wanted):
         names = sorted(name for name in wanted if known.get(name) != wanted[name])
@@ -83,7 +101,9 @@ class Folder:
     def save(self, name: str, text: str) -> None:
         """Writes a text file; ValueError where it can't be written."""
         try:
-            write_whole(self.path / name, lambda file: file.write(text.encode()))
+            write_whole(
+                self.path / name, lambda file: file.write(text.encode(errors="backslashreplace"))
+            )
         except OSError as error:
             raise ValueError(
                 f"{self.path / name} can't be written ({error.strerror}); make room and run the "

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 
 from . import cluster, figure, tables
-from .folder import Folder
+from .folder import TABLES, Folder
 from .plan import Evaluation, Task
 from .work import Here
 
@@ -34,7 +34,7 @@ def evaluate(
         if options.keep != "none":
             figure.sheet(task, folder)
     say(tables.markdown(task, rows))
-    say(f"written to {folder.path}: results.json, results.csv, results.md, times.json")
+    say(f"written to {folder.path}: {', '.join(TABLES)}")
 
 
 def _work(task, folder, machine, warn, progress):

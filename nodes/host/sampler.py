@@ -9,7 +9,7 @@ import copy
 import functools
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from comfy.patcher_extension import WrappersMP
 from comfy.samplers import KSAMPLER
@@ -27,8 +27,8 @@ class Guide:
     """One reference and how it is followed: the settings of an ILVR node.
 
     reference: None follows the latent that is sampled, in each run its own. form: what is refined,
-    the "state" or the "prediction". start: where a run begins, at "noise" or where the "reference"
-    has decided all that it will.
+    the "state", the "prediction", or what `on` a sampler can be ("auto"). start: where a run
+    begins, at "noise" or where the "reference" has decided all that it will.
     """
 
     reference: EncodedReference | None
@@ -42,6 +42,25 @@ class Guide:
         self._refinement(None, self.low_pass)  # says what can't be followed before a run begins
         if self.reference is not None:
             self._refuse_the_reference_itself(self.reference.cell, self.reference.mask)
+
+    def on(self, sampler: KSAMPLER) -> "Guide":
+        """This guide in the form that the sampler takes: "auto" is the state where it has one, and
+        the prediction otherwise. Raises ValueError where the state is asked for and has none."""
+        stateless = None if self.form == "prediction" else no_state(sampler)
+        if stateless and self.form == "state":
+            raise ValueError(
+                f"{stateless} keeps no state that ILVR could refine; use guide = prediction, or "
+                f"another sampler."
+            )
+        if stateless:
+            say_once(
+                f"ILVR: {stateless} keeps no state that could be refined; guide auto takes the "
+                f"prediction."
+            )
+        if self.form == "auto":
+            weaker = stateless or self.strength < 1
+            return replace(self, form="prediction" if weaker else "state")
+        return self
 
     def first_level(self, run: GuidedRun, x, levels) -> int:
         """Which of `levels` a run on states like x may begin at: the highest of all references,
@@ -72,7 +91,8 @@ class Guide:
         return self._refinement(reference, low_pass if n == 1 else Unfolded(low_pass, n))
 
     def _refinement(self, reference, low_pass):
-        return Refinement(reference, low_pass, self.range, self.form, self.strength)
+        form = "prediction" if self.form == "auto" else self.form  # which takes what either takes
+        return Refinement(reference, low_pass, self.range, form, self.strength)
 
     def _refuse_the_reference_itself(self, cell, mask=None):
         factor = self.low_pass.factor
@@ -94,8 +114,9 @@ def guided(sampler: KSAMPLER, guide: Guide) -> KSAMPLER:
     Raises ValueError for a sampler that has no function to run, or no state to refine.
     """
     check_sampler(sampler)
+    guide = guide.on(sampler)
     if guide.form == "state":
-        _check_state(sampler)
+        _say_if_foreign(sampler)
     function = sampler.sampler_function
     guides = function.guides if isinstance(function, GuidedFunction) else ()
     base = function.base if isinstance(function, GuidedFunction) else function
@@ -104,12 +125,7 @@ def guided(sampler: KSAMPLER, guide: Guide) -> KSAMPLER:
     return sampler
 
 
-def _check_state(sampler):
-    if name := no_state(sampler):
-        raise ValueError(
-            f"{name} keeps no state that ILVR could refine; use guide = prediction, or another "
-            f"sampler."
-        )
+def _say_if_foreign(sampler):
     if name := foreign(sampler):
         say_once(
             f"ILVR: {name} is not one of ComfyUI's own samplers. If it steps from a copy of its "

@@ -1,6 +1,8 @@
 import csv
+import errno
 import json
 import multiprocessing
+import os
 import random
 import shutil
 import subprocess
@@ -15,6 +17,7 @@ from PIL import Image
 
 from ilvr import checkpoint
 from ilvr.cli import main
+from ilvr.disk import locked
 from ilvr.evaluation import estimate
 from ilvr.evaluation.features import Encoder
 from ilvr.evaluation.work import decibels, seen
@@ -136,19 +139,70 @@ def units(out):
     return {str(file.relative_to(out)): file.stat().st_mtime_ns for file in files}
 
 
-def test_a_full_disk_is_said_in_one_sentence_and_the_work_goes_on_later(tiny, tmp_path, capsys):
+def test_a_full_disk_is_said_in_one_sentence_and_the_work_goes_on_later(
+    tiny, tmp_path, capsys, monkeypatch
+):
     options = ["--factors", 4, "--samples-per-reference", 2]
     assert run(*command(tiny, tmp_path / "a", *options)) == 0
     capsys.readouterr()
-    full = tmp_path / "b" / "units" / "N4-1000-0" / "000004-000005.npz.partial"
-    full.parent.mkdir(parents=True)
-    full.symlink_to("/dev/full")
-    assert run(*command(tiny, tmp_path / "b", *options)) == 2
+    write, left = os.fsync, [17]
+
+    def full(file):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(file)
+
+    with monkeypatch.context() as disk:
+        disk.setattr("os.fsync", full)
+        assert run(*command(tiny, tmp_path / "b", *options)) == 2
     (said,) = capsys.readouterr().err.splitlines()
-    assert "No space left on device" in said and "10 of 13 units are kept" in said
-    assert len(units(tmp_path / "b")) == 10
+    assert "No space left on device" in said and "8 of 13 units are kept" in said
+    assert len(units(tmp_path / "b")) == 8
     assert run(*command(tiny, tmp_path / "b", *options)) == 0
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+@pytest.mark.parametrize("name", ["results.json", "results.md", "sheet.png", "units"])
+def test_files_of_somebody_else_are_not_written_over(tiny, tmp_path, capsys, name):
+    (tmp_path / name).write_text("mine")
+    assert run(*command(tiny, tmp_path, "--factors", 4)) == 2
+    assert f"holds {name} of something else" in capsys.readouterr().err
+    assert (tmp_path / name).read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "3", '"a"', "{}", '{"settings": 3}', '{"settings": {}}', '{"threads": 2}',
+     '{"settings": {}, "threads": "2"}', '{"settings": {}, "threads": -1}', "[" * 100_000],
+)  # fmt: skip
+def test_settings_of_something_else_are_refused(tiny, tmp_path, capsys, text):
+    (tmp_path / "settings.json").write_text(text)
+    assert run(*command(tiny, tmp_path, "--factors", 4)) == 2
+    said = capsys.readouterr().err
+    assert "settings.json is damaged or of something else" in said and said.count("\n") == 1
+    assert (tmp_path / "settings.json").read_text() == text
+
+
+def test_a_picture_that_was_replaced_makes_another_evaluation(tiny, tmp_path, capsys):
+    path, references = tiny
+    own = tmp_path / "own"
+    shutil.copytree(references, own)
+    options = ["--factors", 4, "--metrics", "agreement", "--samples-per-reference", 1]
+    for i in range(2):
+        Image.fromarray(pictures(10)[i]).save(own / "0.bmp")
+        assert run(*command((path, own), tmp_path / "out", *options)) == (2 if i else 0)
+    assert "holds an evaluation with other settings (real: 11 pict" in capsys.readouterr().err
+
+
+def test_a_second_command_into_one_folder_is_refused(tiny, tmp_path, capsys):
+    with locked(tmp_path / ".ilvr-lock"):
+        assert run(*command(tiny, tmp_path, "--factors", 4)) == 2
+        assert "Another command is writing into" in capsys.readouterr().err
+    (tmp_path / "units").mkdir()
+    (tmp_path / "units" / ".ilvr-0.partial").touch()
+    locked(tmp_path / ".ilvr-lock").close()
+    assert not list((tmp_path / "units").iterdir())
 
 
 def test_an_unreadable_reference_is_named_left_out_and_counted(tiny, tmp_path, capsys):

@@ -124,3 +124,8 @@ def test_refuses_an_unknown_kernel():
 def test_on_latents_the_factor_is_of_cells(factor, pixels, cells):
     low_pass = LowPassFilter(factor, "lanczos3", exact=False).on_cells(pixels)
     assert repr(low_pass) == repr(LowPassFilter(cells, "lanczos3", exact=False))
+
+
+def test_whole_numbers_do_not_wrap():
+    x = torch.randint(0, 256, (1, 3, 16, 16), dtype=torch.uint8)
+    assert torch.equal(LowPassFilter(4)(x), LowPassFilter(4)(x.float()))

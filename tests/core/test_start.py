@@ -24,6 +24,7 @@ from .tiny import CONFIGURATIONS, model
 SCHEDULE = NoiseSchedule.linear()
 LEVELS = SCHEDULE.levels[::-1]
 PHI = LowPassFilter(4)
+TINY = model(CONFIGURATIONS["unconditional"])
 
 
 def white(*shape, seed=0):
@@ -65,9 +66,9 @@ def test_what_a_plain_reference_does_not_say_is_taken_from_the_octave_above_or_f
 def test_where_something_coarse_is_free_there_is_no_level(phi):
     assert start_sigma(white(2, 3, 64, 64), phi).isinf().all()
     guided = refinement(white(1, 3, 64, 64), phi)
-    assert start_timestep(SCHEDULE, guided, "reference") == 1000
+    assert start_timestep(TINY, guided, "reference") == 1000
     with pytest.raises(ValueError, match="has nothing to start from there"):
-        start_timestep(SCHEDULE, guided, 400)
+        start_timestep(TINY, guided, 400)
 
 
 def test_of_a_video_whose_motion_is_free_there_is_no_level():
@@ -133,8 +134,8 @@ def test_the_first_state_is_the_references_kept_band_noised(sampler, guide):
 
 def test_a_batch_starts_at_the_highest_level_of_its_references():
     y = 0.3 * white(1, 3, 16, 16)
-    levels = [start_timestep(SCHEDULE, refinement(s), "reference") for s in (y, 3 * y)]
-    both = start_timestep(SCHEDULE, refinement(torch.cat([y, 3 * y])), "reference")
+    levels = [start_timestep(TINY, refinement(s), "reference") for s in (y, 3 * y)]
+    both = start_timestep(TINY, refinement(torch.cat([y, 3 * y])), "reference")
     assert levels[0] < levels[1] == both < 1000
 
 
@@ -142,7 +143,7 @@ def test_a_timestep_of_ones_own():
     tiny, y = model(CONFIGURATIONS["unconditional"]), 0.3 * white(1, 3, 16, 16)
     done = list(steps(tiny, [0], refinement(y), start=400))
     assert len(done) == STEPS_BELOW["dpmpp_2m"] and done[0].level.t < 400
-    at = start_timestep(SCHEDULE, refinement(y), "reference")
+    at = start_timestep(TINY, refinement(y), "reference")
     same = [sample(tiny, [0], refinement(y), steps=4, start=start) for start in ("reference", at)]
     assert torch.equal(*same)
     noise = [sample(tiny, [0], refinement(y), steps=4, start=start) for start in ("noise", 1000)]

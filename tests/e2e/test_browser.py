@@ -246,11 +246,19 @@ def aliases(server, host):
         pytest.skip(f"{host.name} searches for nodes by their names only")
 
 
-@pytest.mark.parametrize("words", ["tile colorfix", "keep composition"])
-def test_the_search_knows_what_the_nodes_are_for(aliases, tab, words):
+FIRST = "Apply ILVR", "keep composition", "tile colorfix", "layout", "构图", "重绘"
+SEARCHES = {
+    "Apply ILVR": [*FIRST[1:], "img2img", "relight", "color match", "颜色"],
+    "Match Low Frequencies": ["color match", "颜色"],
+}
+
+
+@pytest.mark.parametrize("node, words", [(n, w) for n, all in SEARCHES.items() for w in all])
+def test_the_search_knows_what_the_nodes_are_for(aliases, tab, node, words):
     found = tab.search(words)
-    for node in ("ILVR Sampler", "Apply ILVR"):
-        found.filter(has_text=node).wait_for()
+    found.filter(has_text=node).first.wait_for()
+    if node == FIRST[0] and words in FIRST:
+        assert node in found.first.inner_text()
     tab.shot(f"search-{words.replace(' ', '-')}")
 
 

@@ -187,12 +187,12 @@ MISTAKES = {
         ".* width and height divide by 8; 60 x 64 does not",
     ),
     "sampler without a state": (
-        with_input(GOOD, "9", sampler_name="uni_pc"),
+        with_input(with_input(GOOD, "8", guide="state"), "9", sampler_name="uni_pc"),
         "9",
         "uni_pc keeps no state that ILVR could refine; use guide = prediction.*",
     ),
     "strength with guide state": (
-        with_input(GOOD, "8", strength=0.5),
+        with_input(GOOD, "8", guide="state", strength=0.5),
         "8",
         "strength 0.5 would mix independent noises.*",
     ),
@@ -226,6 +226,13 @@ def same_again(server, before):
     run = server.run(anew(GOOD))
     assert {"8", "9"} <= run.executed
     return torch.equal(run.pixels(), before)
+
+
+def test_a_picture_far_above_the_trained_size_is_said_on_the_node(server):
+    run = server.run(anew(graphs.ksampler(checkpoint=SMALL, size=32)))
+    text = "The picture is of 32 x 32 pixels and this model was trained for 16"
+    of_node_9 = b"\x00\x00\x00\x019" + text.encode()
+    assert any(of_node_9 in frame for frame in run.all("preview")) and text in server.log()
 
 
 def long_graph():

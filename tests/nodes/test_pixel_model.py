@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import re
 from pathlib import Path
 
 import comfy.samplers
@@ -186,7 +187,7 @@ def test_says_what_does_not_fit():
     model = load()[0]
     with pytest.raises(ValueError, match="divide by 8; 60 x 64 does not"):
         sample(model, "euler", sigmas(model, 2), latent=torch.zeros(1, 3, 64, 60))
-    with pytest.raises(ValueError, match="4 channels and this pixel model takes 3"):
+    with pytest.raises(ValueError, match="4 channels and this model takes 3"):
         sample(model, "euler", sigmas(model, 2), latent=torch.ones(1, 4, 64, 64))
     with pytest.raises(ValueError, match="of 8 x 8 pixels and this model was trained for 64"):
         sample(model, "euler", sigmas(model, 2), latent=torch.zeros(1, 3, 8, 8))
@@ -225,6 +226,16 @@ def test_interrupt_stops_inside_the_network():
     with pytest.raises(memory.InterruptProcessingException):
         sample(model, "euler", sigmas(model, 2), latent=torch.zeros(1, 3, 64, 64))
     memory.interrupt_current_processing(False)
+
+
+def test_pictures_far_above_the_trained_size_are_said_to_be(caplog):
+    save("some.safetensors")
+    model = load("some.safetensors")[0]
+    for size, said in ((16, False), (24, False), (32, True)):
+        caplog.clear()
+        sample(model, "euler", sigmas(model, 2), latent=torch.zeros(1, 3, size, size))
+        told = "of 32 x 32 pixels and this model was trained for 16.* 4 times as long"
+        assert bool(re.search(told, caplog.text)) == said
 
 
 def test_assumed_values_of_a_checkpoint_are_said(caplog):

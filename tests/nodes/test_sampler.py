@@ -1,6 +1,7 @@
 """The guided sampler on models whose answer is known in closed form."""
 
 import dataclasses
+import importlib
 import logging
 
 import comfy.latent_formats
@@ -10,6 +11,7 @@ import torch
 
 from .host import (
     NO_STATE,
+    PACK,
     SAMPLERS,
     SEED,
     ModelType,
@@ -145,15 +147,35 @@ def test_noise_outside_an_inpaint_mask_is_that_of_the_bare_sampler():
 @pytest.mark.parametrize("name", NO_STATE)
 def test_refuses_samplers_without_a_state_and_guides_their_prediction(model, name):
     with pytest.raises(ValueError, match=f"{name} keeps no state .* guide = prediction"):
-        ilvr(name)
+        ilvr(name, guide="state")
     chained = ilvr(name, guide="prediction")
     with pytest.raises(ValueError, match="keeps no state"):
-        ilvr(chained)
+        ilvr(chained, guide="state")
     schedule, phi = sigmas(model, 8), core.LowPassFilter(4)
     before = schedule.clone()
     got = sample(model, chained, schedule)
     assert (phi(got) - phi(clean())).abs().max() < 0.05
     assert torch.equal(schedule, before)
+
+
+def test_guide_auto_is_the_state_where_the_sampler_keeps_one_and_says_once_where_not(caplog):
+    model, say_once = gaussian(), importlib.import_module(f"{PACK}.nodes.host.reference").say_once
+    schedule = sigmas(model, 6)
+
+    def same(sampler, **options):
+        """Which guide paints what auto does."""
+        got = sample(model, ilvr(sampler, **options), schedule.clone())
+        forms = ["prediction"] if options or sampler in NO_STATE else ["state", "prediction"]
+        chosen = [ilvr(sampler, guide=form, **options) for form in forms]
+        painted = [sample(model, each, schedule.clone()) for each in chosen]
+        return [form for form, other in zip(forms, painted) if torch.equal(got, other)]
+
+    say_once.cache_clear()
+    assert same("euler") == ["state"] and same("euler", strength=0.5) == ["prediction"]
+    assert caplog.text == ""
+    for _ in range(2):
+        assert same("uni_pc") == ["prediction"]
+    assert caplog.text.count("uni_pc keeps no state that could be refined") == 1
 
 
 def test_strength_pulls_the_prediction_part_of_the_way():
@@ -275,7 +297,9 @@ def test_says_what_a_node_can_not_use():
     with pytest.raises(ValueError, match="runs its steps by itself"):
         ilvr(comfy.samplers.Sampler())
     with pytest.raises(ValueError, match="guide prediction"):
-        ilvr(strength=0.5)
+        ilvr(strength=0.5, guide="state")
+    with pytest.raises(ValueError, match="Unknown guide 'states': choose one of auto, state, pred"):
+        ilvr(guide="states")
     latent = reference(picture(1, 256, 256, 3), tiny_vae())
     for factor in (1, 8):
         with pytest.raises(ValueError, match="the reference itself; use a factor of 16 or more"):

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+import nodes
+
 from .host import node, picture, run_graph
 from .test_graphs import KEEP, guided_graph, result
 from .test_graphs import node as graph_node
@@ -92,6 +94,16 @@ def test_wide_pictures_keep_their_shape():
 def test_examples_are_those_of_the_pack_alone():
     with pytest.raises(ValueError, match=r"Unknown example '../mask': choose one of clip-art, "):
         node("ExampleReference", "../mask")
+
+
+def test_an_example_has_the_models_size_and_saved_graphs_get_its_own():
+    own = node("ExampleReference", "clip-art")[0]
+    assert own.shape == (1, 256, 256, 3)
+    small = node("ExampleReference", "clip-art", 64)[0]
+    (scaled,) = nodes.NODE_CLASS_MAPPINGS["ImageScale"]().upscale(own, "area", 64, 64, "center")
+    assert torch.allclose(small, scaled, atol=1e-6)
+    large = node("ExampleReference", "render-lake", 256)[0]
+    assert large.shape == (1, 256, 256, 3) and large.min() >= 0 and large.max() <= 1
 
 
 def test_says_what_a_sweep_can_not_use():

@@ -64,7 +64,7 @@ WRAPPED = {
 @pytest.mark.parametrize("how", WRAPPED)
 def test_a_sampler_without_a_state_is_found_inside_a_wrapper(how):
     with pytest.raises(ValueError, match="uni_pc keeps no state"):
-        ilvr(WRAPPED[how])
+        ilvr(WRAPPED[how], guide="state")
     model, phi = gaussian(), core.LowPassFilter(4)
     got = sample(model, ilvr(WRAPPED[how], guide="prediction"), sigmas(model))
     assert (phi(got) - phi(clean())).abs().max() < 1e-4
