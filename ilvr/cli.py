@@ -193,6 +193,9 @@ class _Run:
         """
         for low_pass, span in itertools.product(filters, spans):
             self.settings.check(self.model, low_pass, span)
+        batch = self.settings.batch_size
+        if (together := self.model.at_once(batch)) < batch:
+            _warn(f"a batch of {batch} does not fit into memory; it is taken {together} at a time.")
         self.out = writable_folder(self.settings.out)
         self.left, self.counts = images * len(filters) * len(spans), set()
         self.bar = tqdm(total=0, unit="step", disable=None, dynamic_ncols=True)

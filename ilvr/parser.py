@@ -140,7 +140,10 @@ def _add_sampling(command):
     add("--batch-size", type=_positive, default=8)
     add("--seed", type=_natural, default=0, help="of the first image; the next take the next ones")
     add("--device", help="cpu, cuda, ... [cuda if there]")
-    add("--dtype", choices=list(DTYPES), default="float32")
+    add(
+        "--dtype", choices=["auto", *DTYPES], default="auto",
+        help="of the network; auto: bfloat16 where the machine computes in it, else float32 [auto]",
+    )  # fmt: skip
 
 
 def _number(text):

@@ -158,6 +158,7 @@ class Task:
             "real": f"{len(self.real)} pictures, {listing(self.real)}",
             "mask": digest([self.options.mask]) if self.options.mask else None,
             "device": torch.device(self.device).type,
+            "dtype": self.options.precision(self.device),
             "torch": torch.__version__,
         }
 

@@ -16,7 +16,7 @@ from ilvr import LowPassFilter, checkpoint, load_image
 from ilvr.cli import main
 from ilvr.image import read_parameters
 from ilvr.parser import parser
-from ilvr.settings import Settings
+from ilvr.settings import Settings, fastest_dtype
 
 from .tiny import CONFIGURATIONS, state_dict
 
@@ -47,13 +47,14 @@ def test_sample_writes_pictures_with_parameters_and_a_sheet(tmp_path, capsys):
     ]
     parameters = read_parameters(out / "render-lake-N8-6.png")
     assert parameters["reference"] == LAKE
+    assert parameters["dtype"] == fastest_dtype("cpu")
     assert (parameters["seed"], parameters["factor"], parameters["steps"]) == (6, 8, 3)
     assert pixels(out / "render-lake-N8-6.png").shape == (64, 64, 3)
 
 
 @pytest.mark.parametrize("sampler", ["dpmpp_2m", "ddim", "ddpm"])
 def test_reruns_are_equal_and_the_batch_size_is_no_matter(tmp_path, sampler):
-    options = ["--count", 3, "--sampler", sampler, "--steps", 4, "--out"]
+    options = ["--count", 3, "--sampler", sampler, "--steps", 4, "--dtype", "float32", "--out"]
     assert run("sample", LAKE, *options, tmp_path / "a") == 0
     assert run("sample", LAKE, *options, tmp_path / "b") == 0
     assert run("sample", LAKE, *options, tmp_path / "c", "--batch-size", 2) == 0
@@ -68,7 +69,7 @@ def test_reruns_are_equal_and_the_batch_size_is_no_matter(tmp_path, sampler):
 
 @pytest.mark.parametrize("start", [[], ["--start", "reference"], ["--start", "noise"]])
 def test_a_picture_does_not_depend_on_the_references_beside_it(tmp_path, start):
-    options = ["--count", 1, "--steps", 3, *start, "--out"]
+    options = ["--count", 1, "--steps", 3, *start, "--dtype", "float32", "--out"]
     assert run("sample", LAKE, CLIP_ART, *options, tmp_path / "both") == 0
     for path, name in ((LAKE, "render-lake-N8-0.png"), (CLIP_ART, "clip-art-N8-0.png")):
         assert run("sample", path, *options, tmp_path / "alone") == 0
@@ -178,7 +179,8 @@ def test_every_option_of_sampling_has_an_effect(tmp_path):
     for name, options in variants.items():
         steps = [] if {"--steps", "--respacing"} & set(options) else ["--steps", 4]
         out = tmp_path / name
-        assert run("sample", LAKE, "--out", out, "--count", 1, *steps, *options) == 0, name
+        common = ["--count", 1, "--dtype", "float32", *steps]
+        assert run("sample", LAKE, "--out", out, *common, *options) == 0, name
         results[name] = pixels(next(out.glob("render-lake-*.png")))
     names = list(results)
     for i, a in enumerate(names):
