@@ -99,5 +99,5 @@ def table(kept):
 
 
 if __name__ == "__main__":
-    MODEL = load()
+    MODEL = load("landscapes-64")
     main()
