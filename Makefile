@@ -57,6 +57,7 @@ pictures: $(VENV)/.ready-test
 	cp output/pictures/landscapes-64-dpmpp_2m.png docs/unconditional-dpmpp_2m.png
 	cp output/pictures/alternatives.png docs/
 	$(RUN) -m scripts.help_pictures
+	$(RUN) -m scripts.diffusers_picture
 	$(RUN) -m scripts.emblem
 	$(RUN) -m scripts.workflows --pictures
 
