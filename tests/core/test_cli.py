@@ -24,6 +24,9 @@ QUICK = ["--steps", "3"]
 
 
 def run(*arguments):
+    """A command, on landscapes-64 where it names no model."""
+    if arguments[:1] in [("sample",), ("sweep",)] and "--model" not in arguments:
+        arguments += ("--model", "landscapes-64")
     try:
         return main([str(argument) for argument in arguments])
     except SystemExit as stop:
@@ -240,7 +243,7 @@ def test_ctrl_c_keeps_the_finished_pictures(tmp_path):
         "--count",
         "500",
     ]
-    options = ["--batch-size", "1", *QUICK]
+    options = ["--batch-size", "1", "--model", "landscapes-64", *QUICK]
     root = Path(__file__).parents[2]
     process = subprocess.Popen(
         command + options,
@@ -266,6 +269,7 @@ def test_ctrl_c_keeps_the_finished_pictures(tmp_path):
 def test_names_that_the_terminal_lacks_are_escaped(tmp_path):
     shutil.copy(LAKE, tmp_path / "湖.png")
     arguments = ["sample", tmp_path / "湖.png", "--out", tmp_path / "out", "--count", "1", *QUICK]
+    arguments += ["--model", "landscapes-64"]
     done = subprocess.run(
         [sys.executable, "-m", "ilvr", *map(str, arguments)],
         env=os.environ | {"PYTHONIOENCODING": "cp1252"}, capture_output=True,
