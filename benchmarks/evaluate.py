@@ -62,6 +62,7 @@ def parts(counts, out):
     """(title, name, references, arguments) of each `ilvr evaluate`."""
     drawn = out.parent / "pictures"
     model = ["--model", "landscapes-64", "--features", "model", "--batch-size", 16]
+    model += ["--start", "noise"]
     count = counts["table-1"]
     renders = pictures(drawn / f"renders-{count}", count, lambda i: landscape(HELD_OUT + i))
     real = pictures(drawn / f"real-{count}", count, lambda i: landscape(REAL + i))
