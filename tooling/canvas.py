@@ -4,7 +4,7 @@ import json
 
 from tooling.hosts import ROOT
 
-FOLDER = ROOT / "workflows"
+FOLDER = ROOT / "example_workflows"
 NOTES = ("MarkdownNote", "Note")
 WIDGETS = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool, "COMBO": object}
 TITLE, SLOT = 30, 20  # heights on the canvas
@@ -38,12 +38,13 @@ def _linked(node, origins):
 
 
 def widgets(node: dict, info: dict) -> dict:
-    """{name: value} of a saved node, whose values stand in the order of its widgets."""
+    """{name: value} of a saved node, whose values stand in the order of its widgets; a widget that
+    is newer than the graph has its default."""
     values, named = iter(node["widgets_values"]), {}
     for name, (type_, options) in inputs(info[node["type"]]).items():
         if not is_widget(type_, options):
             continue
-        named[name] = next(values, None)
+        named[name] = next(values, options.get("default"))
         if is_controlled(name, options):
             assert next(values) in ("fixed", "randomize", "increment", "decrement")
         if options.get("image_upload"):
