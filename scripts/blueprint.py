@@ -42,7 +42,7 @@ def guided(c: Canvas) -> tuple[Node, Node]:
     c.column(0, 270)
     noised = c.add("NoisedReference", 120)
     low_pass = c.add("LowPassFilter", 370, factor=64)
-    range = c.add("ConditioningRange", 560)
+    range = c.add("ConditioningRange", 620)
     c.column(340, 270)
     given = {
         "reference": noised["reference"],

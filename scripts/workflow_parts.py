@@ -35,21 +35,24 @@ def example(c: Canvas, name: str, y=LOWER) -> Node:
     return put(c, 0, "ExampleReference", y, name=name, size=SIZE)
 
 
-def noised(c: Canvas, image: Wire, vae: Wire, column=1, **options) -> Node:
-    return put(c, column, "NoisedReference", LOWER, image=image, vae=vae, **options)
+def noised(c: Canvas, image: Wire, vae: Wire, column=1, y=LOWER, **options) -> Node:
+    return put(c, column, "NoisedReference", y, image=image, vae=vae, **options)
 
 
-def followed(c: Canvas, model: Wire, factor, **given: Wire) -> Node:
-    """A group with what is kept and the model that keeps it."""
-    low_pass = put(c, 1, "LowPassFilter", 0, factor=factor)
-    follow = put(c, 2, "ApplyILVR", 0, model=model, low_pass=low_pass["low_pass"], **given)
+def low_pass(c: Canvas, factor: float, **more) -> Node:
+    return put(c, 1, "LowPassFilter", 0, factor=factor, **more)
+
+
+def followed(c: Canvas, model: Wire, kept: Node, **given: Wire) -> Node:
+    """A group with what is kept, by its filter, and the model that keeps it."""
+    follow = put(c, 2, "ApplyILVR", 0, model=model, low_pass=kept["low_pass"], **given)
     beside = [node for node in c.nodes if node.type in SHIFTS]
     beside += [given["range"].node] if "range" in given and given["range"].node.y < LOWER else []
-    c.group("What is kept, and when" if beside else "What is kept", low_pass, follow, *beside)
+    c.group("What is kept, and when" if beside else "What is kept", kept, follow, *beside)
     return follow
 
 
-def until(c: Canvas, end: float, column=1, y=190) -> Wire:
+def until(c: Canvas, end: float, column=1, y=250) -> Wire:
     """The range in which the reference is followed, below what is kept."""
     return put(c, column, "ConditioningRange", y, start=1000, end=end)["range"]
 

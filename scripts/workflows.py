@@ -21,7 +21,6 @@ from scripts.workflow_parts import (
     LOWER,
     NOTE_WIDTH,
     SAMPLER,
-    SIZE,
     at_256,
     bundled_model,
     compared,
@@ -29,6 +28,7 @@ from scripts.workflow_parts import (
     file,
     followed,
     loader,
+    low_pass,
     noised,
     own_picture,
     prompts,
@@ -74,17 +74,17 @@ class Workflow:
 
 
 def start_here(c):
-    alone(c, *bundled(c, "clip-art", 32, seed=0))
+    alone(c, *bundled(c, "clip-art", low_pass(c, at_256(32)), seed=0))
 
 
-def bundled(c, name, factor, seed, title="Reference", mask=None, **given):
+def bundled(c, name, kept, seed, title="Reference", mask=None, **given):
     """The bundled model and picture, all but the result; (results, reference)."""
     model, picture = bundled_model(c), example(c, name)
     masked = {"mask": mask["MASK"]} if mask else {}
     y = noised(c, picture["IMAGE"], model["VAE"], 2 if mask else 1, batch_size=3, **masked)
     parts = [node for node in c.nodes if node.y > LOWER]
     c.group(title, picture, y, *parts)
-    follow = followed(c, model["MODEL"], at_256(factor), reference=y["reference"], **given)
+    follow = followed(c, model["MODEL"], kept, reference=y["reference"], **given)
     return sampled_alone(c, model, follow, y, seed), picture["IMAGE"]
 
 
@@ -101,8 +101,8 @@ def alone(c, images, reference, y=640, **options):
 
 def factors_and_ranges(c):
     """As Fig. 4 and 5 of the paper in one."""
-    model, picture = bundled_model(c), example(c, "render-lake")
-    y = noised(c, picture["IMAGE"], model["VAE"])
+    model, picture = bundled_model(c), example(c, "render-lake", 380)
+    y = noised(c, picture["IMAGE"], model["VAE"], y=380)
     c.group("Reference", picture, y)
     factors = ", ".join(f"{at_256(n):g}" for n in (8, 16, 32, 64, 128))
     pairs = put(c, 1, "ILVRSweep", 0, factors=factors, ends="0, 250, 500")
@@ -113,26 +113,37 @@ def factors_and_ranges(c):
     c.group("Every pair of a factor and a range", pairs, follow)
     images = sampled_alone(c, model, follow, y, 1)
     labels = {"labels": pairs["label"], "cell": 128}
-    alone(c, images, picture["IMAGE"], **labels)
+    alone(c, images, picture["IMAGE"], 700, **labels)
 
 
 def scribbles(c):
     title, ends = "Reference, and when it is followed", until(c, 200, 0, 480)
-    alone(c, *bundled(c, "scribble", 8, seed=4, title=title, range=ends), 700)
+    alone(c, *bundled(c, "scribble", low_pass(c, at_256(8)), seed=4, title=title, range=ends), 700)
 
 
 def hole(c):
     shape = example(c, "mask", 480)
     mask = put(c, 1, "ImageToMask", 480, image=shape["IMAGE"], channel="red")
     title = "Reference, and a mask of what is known"
-    alone(c, *bundled(c, "masked-render", 256 / SIZE, seed=13, title=title, mask=mask), 700)
+    alone(c, *bundled(c, "masked-render", low_pass(c, 1), seed=13, title=title, mask=mask), 700)
+
+
+def relight(c):
+    kept = put(c, 1, "BandPassFilter", 0, finest=1, coarsest=at_256(128))
+    alone(c, *bundled(c, "render-lake", kept, seed=13))
+
+
+def recolour(c):
+    """Of a model that paints pixels, whose channels are colours."""
+    kept = low_pass(c, 1, channels="luminance")
+    alone(c, *bundled(c, "render-meadow", kept, seed=3))
 
 
 def sd15(c):
     model = one_file(c, SD15)
     start, picture = scaled_latent(c, model["VAE"], 512)
     texts = [text["CONDITIONING"] for text in prompts(c, model["CLIP"], 300, PROMPT, NEGATIVE)]
-    follow = followed(c, model["MODEL"], 32)
+    follow = followed(c, model["MODEL"], low_pass(c, 32))
     settings = {"seed": 1, "steps": 20, "cfg": 7.0, "denoise": 0.8} | SAMPLER
     finished(c, follow, texts, start, model["VAE"], picture, **settings)
 
@@ -147,7 +158,7 @@ def sdxl(c):
     start = put(c, 0, "VAEEncode", 720, pixels=sized["IMAGE"], vae=model["VAE"])
     c.group("Picture to start from", image, sized, start)
     texts = [text["CONDITIONING"] for text in prompts(c, model["CLIP"], 300, PROMPT, NEGATIVE)]
-    follow = followed(c, model["MODEL"], 32)
+    follow = followed(c, model["MODEL"], low_pass(c, 32))
     settings = {"seed": 1, "steps": 25, "cfg": 6.0, "denoise": 0.4} | SAMPLER
     finished(c, follow, texts, start, model["VAE"], sized, **settings)
 
@@ -155,13 +166,13 @@ def sdxl(c):
 def flux(c):
     model = one_file(c, FLUX)
     start, picture = scaled_latent(c, model["VAE"], 1024)
-    (text,) = prompts(c, model["CLIP"], 410, PROMPT)
-    strength = put(c, 2, "FluxGuidance", 410, conditioning=text["CONDITIONING"], guidance=3.5)
+    (text,) = prompts(c, model["CLIP"], 460, PROMPT)
+    strength = put(c, 2, "FluxGuidance", 460, conditioning=text["CONDITIONING"], guidance=3.5)
     c.group("Its strength", strength)
-    follow = followed(c, model["MODEL"], 64, range=until(c, 200))
+    follow = followed(c, model["MODEL"], low_pass(c, 64), range=until(c, 200))
     settings = {"seed": 1, "steps": 20, "cfg": 1.0, "denoise": 1.0} | FLOW
     texts = [strength["CONDITIONING"]] * 2
-    finished(c, follow, texts, start, model["VAE"], picture, 640, **settings)
+    finished(c, follow, texts, start, model["VAE"], picture, 680, **settings)
 
 
 def z_image(c):
@@ -170,15 +181,15 @@ def z_image(c):
         c, "z_image_turbo", "z_image_turbo_bf16.safetensors", **files, type="lumina2"
     )  # fmt: skip
     start, picture = scaled_latent(c, vae["VAE"], 1024, 440)
-    (text,) = prompts(c, clip["CLIP"], 410, PROMPT)
-    none = put(c, 2, "ConditioningZeroOut", 410, conditioning=text["CONDITIONING"])
+    (text,) = prompts(c, clip["CLIP"], 460, PROMPT)
+    none = put(c, 2, "ConditioningZeroOut", 460, conditioning=text["CONDITIONING"])
     c.group("No negative prompt", none)
-    shifted = put(c, 2, "ModelSamplingAuraFlow", 245, model=model["MODEL"], shift=3.0)
-    follow = followed(c, shifted["MODEL"], 64, range=until(c, 200))
+    shifted = put(c, 2, "ModelSamplingAuraFlow", 260, model=model["MODEL"], shift=3.0)
+    follow = followed(c, shifted["MODEL"], low_pass(c, 64), range=until(c, 200))
     settings = {"seed": 1, "steps": 8, "cfg": 1.0, "denoise": 1.0, "scheduler": "simple"}
     texts = [node["CONDITIONING"] for node in (text, none)]
     finished(
-        c, follow, texts, start, vae["VAE"], picture, 640, **settings, sampler_name="res_multistep"
+        c, follow, texts, start, vae["VAE"], picture, 680, **settings, sampler_name="res_multistep"
     )  # fmt: skip
 
 
@@ -192,16 +203,16 @@ def wan(c):
     size = {"width": 832, "height": 480, "crop": "center", "upscale_method": "lanczos"}
     sized = put(c, 0, "ImageScale", 790, image=image["IMAGE"], **size)
     c.group("Picture", image, sized)
-    y = put(c, 1, "NoisedReference", 640, image=sized["IMAGE"], vae=vae["VAE"], length=33)
+    y = put(c, 1, "NoisedReference", 690, image=sized["IMAGE"], vae=vae["VAE"], length=33)
     c.group("As the reference", y)
-    texts = [text["CONDITIONING"] for text in prompts(c, clip["CLIP"], 410, VIDEO_PROMPT, NEGATIVE)]
-    shifted = put(c, 2, "ModelSamplingSD3", 245, model=model["MODEL"], shift=8.0)
+    texts = [text["CONDITIONING"] for text in prompts(c, clip["CLIP"], 460, VIDEO_PROMPT, NEGATIVE)]
+    shifted = put(c, 2, "ModelSamplingSD3", 260, model=model["MODEL"], shift=8.0)
     given = {"reference": y["reference"], "range": until(c, 200)}
-    follow = followed(c, shifted["MODEL"], 64, **given)
+    follow = followed(c, shifted["MODEL"], low_pass(c, 64), **given)
     settings = {"seed": 1, "steps": 20, "cfg": 6.0} | FLOW
     images = sampled(c, follow["MODEL"], *texts, y["latent"], vae["VAE"], **settings)
     options = {"filename_prefix": "ilvr", "fps": 16.0, "lossless": False, "quality": 80}
-    video = wide(c, 1000, 1805, "SaveAnimatedWEBP", 640, 400, images=images, **options)
+    video = wide(c, 1000, 1805, "SaveAnimatedWEBP", 690, 350, images=images, **options)
     c.group("Result", video)
 
 
@@ -214,7 +225,7 @@ def tiles(c):
     )  # fmt: skip
     c.group("Picture", image, sized)
     texts = [text["CONDITIONING"] for text in prompts(c, model["CLIP"], 300, PROMPT, NEGATIVE)]
-    follow = followed(c, model["MODEL"], 16)
+    follow = followed(c, model["MODEL"], low_pass(c, 16))
     sampler = put(
         c, 3, "UltimateSDUpscaleNoUpscale", 0, upscaled_image=sized["IMAGE"],
         model=follow["MODEL"], positive=texts[0], negative=texts[1], vae=model["VAE"], seed=1,
@@ -253,7 +264,7 @@ def scaled_latent(c, vae, width, y=210):
 
 def finished(c, follow, texts, start, vae, picture, y=530, **settings):
     images = sampled(c, follow["MODEL"], *texts, start["LATENT"], vae, **settings)
-    results(c, images, picture["IMAGE"], y, 940 - y)
+    results(c, images, picture["IMAGE"], y, 1000 - y)
 
 
 def results(c, images, reference, y, tall):
@@ -267,6 +278,8 @@ WORKFLOWS = {
     "2 Which factor and which range": Workflow(factors_and_ranges),
     "3 Draw on a picture": Workflow(scribbles),
     "4 Fill a hole": Workflow(hole),
+    "5 Relight - keep the detail": Workflow(relight),
+    "6 Recolour - keep the light": Workflow(recolour),
     "Flux - new picture with your layout": Workflow(flux, "flux"),
     "SD1.5 - image to image that keeps the layout": Workflow(sd15, "sd15"),
     "SDXL - upscale with no colour shift": Workflow(sdxl, "sdxl"),

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ilvr import LowPassFilter
+from ilvr import BandPassFilter, LowPassFilter
 from scripts.blueprint import BLUEPRINTS as BLUEPRINTS_DRAWN
 from scripts.blueprint import drawn as drawn_blueprint
 from scripts.workflow_parts import SIZE, at_256
@@ -231,6 +231,19 @@ def test_a_template_shows_its_sheet(server, info, name):
     graph = quick(graph, 2)
     sheet = server.run(graph).pixels(key)
     assert sheet.shape[3] > 2 * graph[key]["inputs"]["cell"] and sheet.std() > 20
+
+
+@pytest.mark.parametrize(
+    "name, kept",
+    [
+        ("5 Relight - keep the detail", BandPassFilter(1, at_256(128))),
+        ("6 Recolour - keep the light", LowPassFilter(1, channels="luminance")),
+    ],
+)
+def test_what_is_kept_stays_and_the_light_or_the_colours_change(server, info, name, kept):
+    images, reference = of_template(server, info, name)
+    change = images - reference
+    assert kept(change).abs().mean() < 2 < 10 < change.abs().mean()
 
 
 def test_strokes_and_what_surrounds_a_hole_stay(server, info):
