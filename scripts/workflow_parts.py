@@ -5,13 +5,14 @@ from scripts.canvas import Canvas, Node, Wire
 # What comes with the pack: another model needs no more than another line here.
 CHECKPOINT, SIZE = "landscapes-64.safetensors", 64
 SAMPLER = {"sampler_name": "dpmpp_2m", "scheduler": "karras"}
-COLUMNS = ((350, 250), (680, 220), (970, 220), (1270, 250), (1580, 225))  # x and width
+COLUMNS = ((350, 250), (680, 225), (970, 225), (1270, 250), (1580, 225))  # x and width
 BESIDE = 680  # where the pictures begin, and
 END = 1805  # end
 LOWER = 320  # where the second row of nodes begins
 NOTE_WIDTH = 290
 SHIFTS = ("ModelSamplingAuraFlow", "ModelSamplingSD3")
-LEAST_PICTURE = 314  # the height below which the canvas makes a LoadImage larger
+LEAST_PICTURE = 350  # the height below which the canvas makes a LoadImage larger
+PICTURE = 705  # where one's own stands, below the notes
 FILES = "https://huggingface.co/"
 
 
@@ -83,8 +84,9 @@ def saved(c: Canvas, images: Wire, y, tall, left) -> Node:
     return wide(c, left, END, "SaveImage", y, tall, images=images, filename_prefix="ilvr")
 
 
-def own_picture(c: Canvas, y) -> Node:
-    return put(c, 0, "LoadImage", y, None, LEAST_PICTURE, image="example.png")
+def own_picture(c: Canvas) -> Node:
+    c.column(0, NOTE_WIDTH)
+    return c.add("LoadImage", PICTURE, None, LEAST_PICTURE, image="example.png")
 
 
 def prompts(c: Canvas, clip: Wire, y, *texts: str) -> list[Node]:

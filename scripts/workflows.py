@@ -20,6 +20,7 @@ from scripts.workflow_parts import (
     END,
     LOWER,
     NOTE_WIDTH,
+    PICTURE,
     SAMPLER,
     at_256,
     bundled_model,
@@ -151,11 +152,11 @@ def sd15(c):
 def sdxl(c):
     """From one's own picture, made larger."""
     model = one_file(c, SDXL)
-    image = own_picture(c, 210)
+    image = own_picture(c)
     sized = put(
-        c, 0, "ImageScaleBy", 570, image=image["IMAGE"], upscale_method="lanczos", scale_by=2.0
+        c, 0, "ImageScaleBy", PICTURE, image=image["IMAGE"], upscale_method="lanczos", scale_by=2.0
     )  # fmt: skip
-    start = put(c, 0, "VAEEncode", 720, pixels=sized["IMAGE"], vae=model["VAE"])
+    start = put(c, 0, "VAEEncode", PICTURE + 200, pixels=sized["IMAGE"], vae=model["VAE"])
     c.group("Picture to start from", image, sized, start)
     texts = [text["CONDITIONING"] for text in prompts(c, model["CLIP"], 300, PROMPT, NEGATIVE)]
     follow = followed(c, model["MODEL"], low_pass(c, 32))
@@ -180,7 +181,7 @@ def z_image(c):
     model, clip, vae = three_files(
         c, "z_image_turbo", "z_image_turbo_bf16.safetensors", **files, type="lumina2"
     )  # fmt: skip
-    start, picture = scaled_latent(c, vae["VAE"], 1024, 440)
+    start, picture = scaled_latent(c, vae["VAE"], 1024)
     (text,) = prompts(c, clip["CLIP"], 460, PROMPT)
     none = put(c, 2, "ConditioningZeroOut", 460, conditioning=text["CONDITIONING"])
     c.group("No negative prompt", none)
@@ -199,9 +200,9 @@ def wan(c):
         c, "Wan_2.1_ComfyUI_repackaged", "wan2.1_t2v_1.3B_fp16.safetensors",
         clip="umt5_xxl_fp8_e4m3fn_scaled.safetensors", vae="wan_2.1_vae.safetensors", type="wan",
     )  # fmt: skip
-    image = own_picture(c, 440)
+    image = own_picture(c)
     size = {"width": 832, "height": 480, "crop": "center", "upscale_method": "lanczos"}
-    sized = put(c, 0, "ImageScale", 790, image=image["IMAGE"], **size)
+    sized = put(c, 0, "ImageScale", PICTURE, image=image["IMAGE"], **size)
     c.group("Picture", image, sized)
     y = put(c, 1, "NoisedReference", 690, image=sized["IMAGE"], vae=vae["VAE"], length=33)
     c.group("As the reference", y)
@@ -219,9 +220,9 @@ def wan(c):
 def tiles(c):
     """Another pack's sampler of tiles, around the same two nodes."""
     model = one_file(c, SD15)
-    image = own_picture(c, 210)
+    image = own_picture(c)
     sized = put(
-        c, 0, "ImageScaleBy", 570, image=image["IMAGE"], upscale_method="lanczos", scale_by=2.0
+        c, 0, "ImageScaleBy", PICTURE, image=image["IMAGE"], upscale_method="lanczos", scale_by=2.0
     )  # fmt: skip
     c.group("Picture", image, sized)
     texts = [text["CONDITIONING"] for text in prompts(c, model["CLIP"], 300, PROMPT, NEGATIVE)]
@@ -245,19 +246,19 @@ def one_file(c, known):
 def three_files(c, repository, model, clip, vae, type):
     nodes = [
         loader(c, "UNETLoader", 0, split(repository, "diffusion_models", model)),
-        loader(c, "CLIPLoader", 125, split(repository, "text_encoders", clip), type=type),
-        loader(c, "VAELoader", 278, split(repository, "vae", vae)),
+        loader(c, "CLIPLoader", 150, split(repository, "text_encoders", clip), type=type),
+        loader(c, "VAELoader", 330, split(repository, "vae", vae)),
     ]
     c.group("Model", *nodes)
     return nodes
 
 
-def scaled_latent(c, vae, width, y=210):
+def scaled_latent(c, vae, width):
     """One's own picture, as large as the model paints, as its latent and as it is."""
-    image = own_picture(c, y)
+    image = own_picture(c)
     size = {"width": width, "height": width, "crop": "center", "upscale_method": "lanczos"}
-    sized = put(c, 0, "ImageScale", y + 350, image=image["IMAGE"], **size)
-    start = put(c, 0, "VAEEncode", y + 535, pixels=sized["IMAGE"], vae=vae)
+    sized = put(c, 0, "ImageScale", PICTURE, image=image["IMAGE"], **size)
+    start = put(c, 0, "VAEEncode", PICTURE + 200, pixels=sized["IMAGE"], vae=vae)
     c.group("Picture to start from", image, sized, start)
     return start, sized
 
@@ -294,8 +295,8 @@ def drawn(name: str, info: dict) -> dict:
     canvas = Canvas(info, name)
     WORKFLOWS[name].draw(canvas)
     files = [file for node in canvas.nodes for file in node.models]
-    canvas.note(0, -40, NOTE_WIDTH, 420, "Read me", note(name, "en", files))
-    canvas.note(0, 420, NOTE_WIDTH, 360, "\u8bf4\u660e", note(name, "zh", files))
+    canvas.note(0, -40, NOTE_WIDTH, 360, "Read me", note(name, "en", files))
+    canvas.note(0, 370, NOTE_WIDTH, 250, "\u8bf4\u660e", note(name, "zh", files))
     return canvas.json()
 
 
