@@ -59,6 +59,7 @@ pictures: $(VENV)/.ready-test
 	$(RUN) -m scripts.help_pictures
 	$(RUN) -m scripts.emblem
 	$(RUN) -m scripts.workflows --pictures
+	$(RUN) -m scripts.screenshots
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -2,6 +2,7 @@
 
 python -m scripts.workflows [NAME ...]    # draws those named, all if none is
 python -m scripts.workflows --pictures    # and their thumbnails beside them
+python -m scripts.workflows --table       # draws nothing, and says how large each is
 """
 
 import argparse
@@ -39,7 +40,7 @@ from scripts.workflow_parts import (
     until,
     wide,
 )  # fmt: skip
-from tooling.canvas import FOLDER, prompt
+from tooling.canvas import FOLDER, extent, load, nodes, prompt, zoom
 from tooling.hosts import hosts, pack, why_no_pack
 from tooling.server import serving
 from tooling.tiles import UPSCALER
@@ -324,11 +325,26 @@ def may_be_drawn(name: str) -> bool:
     return reason is None
 
 
+def table(names):
+    rows = [(name, load(name)) for name in names]
+    lines = [
+        f"| {name} | {len(nodes(w))} | {len(w['links'])} | {' x '.join(map(str, extent(w)))} | "
+        f"{zoom(w):.2f} |"
+        for name, w in rows
+    ]
+    return "\n".join(
+        ["| template | nodes | wires | size | zoom |", "|---|---|---|---|---|", *lines]
+    )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*")
     parser.add_argument("--pictures", action="store_true")
+    parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
+    if options.table:
+        return print(table(options.names or list(WORKFLOWS)))
     names = [name for name in options.names or WORKFLOWS if may_be_drawn(name)]
     others = {pack(WORKFLOWS[name].pack) for name in names if WORKFLOWS[name].pack}
     with (

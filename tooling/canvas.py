@@ -75,6 +75,24 @@ def box(node: dict) -> tuple:
     return x, y - TITLE, x + width, y + height
 
 
+def frames(workflow: dict) -> list[tuple]:
+    """Left, top, right and bottom of each group."""
+    return [(x, y, x + w, y + h) for x, y, w, h in (g["bounding"] for g in workflow["groups"])]
+
+
+def extent(workflow: dict) -> tuple[float, float]:
+    """Width and height of all that lies on the canvas."""
+    boxes = [*map(box, workflow["nodes"]), *frames(workflow)]
+    left, top, right, bottom = zip(*boxes)
+    return max(right) - min(left), max(bottom) - min(top)
+
+
+def zoom(workflow: dict) -> float:
+    """With which a host shows a template in a window of 1600 x 1000: on three quarters of it."""
+    width, height = extent(workflow)
+    return min(0.75 * 1600 / width, 0.75 * 1000 / height)
+
+
 def size(node: dict) -> tuple:
     return (COLLAPSED, 0) if node["flags"].get("collapsed") else tuple(node["size"])
 
