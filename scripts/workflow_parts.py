@@ -10,6 +10,7 @@ BESIDE = 680  # where the pictures begin, and
 END = 1805  # end
 LOWER = 320  # where the second row of nodes begins
 NOTE_WIDTH = 290
+MISSING = 24  # what the newer design writes below a loader whose file is not there
 SHIFTS = ("ModelSamplingAuraFlow", "ModelSamplingSD3")
 LEAST_PICTURE = 350  # the height below which the canvas makes a LoadImage larger
 PICTURE = 705  # where one's own stands, below the notes
@@ -110,4 +111,5 @@ def loader(c: Canvas, type: str, y, /, *files: dict, **values) -> Node:
     names = [i.name for i in c.inputs(node) if "name" in i.name]
     node.values |= {name: file["name"] for name, file in zip(names, files)}
     node.models = list(files)
+    node.height += MISSING
     return node
