@@ -76,7 +76,7 @@ class Workflow:
 
 
 def start_here(c):
-    alone(c, *bundled(c, "clip-art", low_pass(c, at_256(32)), seed=0))
+    alone(c, *bundled(c, "clip-art", low_pass(c, at_256(32)), seed=0, start="reference"))
 
 
 def bundled(c, name, kept, seed, title="Reference", mask=None, **given):

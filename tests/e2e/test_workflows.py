@@ -27,7 +27,11 @@ FAMILIES = {name: w.family for name, w in WORKFLOWS.items() if w.family}
 BUNDLED = [name for name in NAMES if name not in FAMILIES]
 STAND_INS = {"z-image": "sd3"}  # of flow models with 16 channels, as both are
 SAVED = ROOT / "tests" / "data" / "workflows"  # by users of earlier versions
-SAVED_FAMILIES = {"upscale-no-colour-shift": "sdxl", "wan-keep-layout": "wan"}
+GRAPHS = ROOT / "docs" / "graphs"
+SAVED_FAMILIES = {
+    "upscale-no-colour-shift": "sdxl", "wan-keep-layout": "wan", "wan-next-chunk": "wan",
+    "ltx-next-chunk": "ltx",
+}  # fmt: skip
 LOADERS = {
     "CheckpointLoaderSimple": "TinyCheckpoint", "UNETLoader": "TinyModel", "VAELoader": "TinyVAE",
     "CLIPLoader": "TinyClip", "DualCLIPLoader": "TinyClip",
@@ -35,10 +39,15 @@ LOADERS = {
 FILES = {
     "checkpoints": [
         "v1-5-pruned-emaonly-fp16.safetensors", "sd_xl_base_1.0.safetensors",
-        "flux1-dev-fp8.safetensors",
+        "flux1-dev-fp8.safetensors", "ltx-video-2b-v0.9.5.safetensors",
     ],
-    "diffusion_models": ["wan2.1_t2v_1.3B_fp16.safetensors", "z_image_turbo_bf16.safetensors"],
-    "text_encoders": ["umt5_xxl_fp8_e4m3fn_scaled.safetensors", "qwen_3_4b.safetensors"],
+    "diffusion_models": [
+        "wan2.1_t2v_1.3B_fp16.safetensors", "wan2.1_i2v_480p_14B_fp8_e4m3fn.safetensors",
+        "z_image_turbo_bf16.safetensors",
+    ],
+    "text_encoders": [
+        "umt5_xxl_fp8_e4m3fn_scaled.safetensors", "qwen_3_4b.safetensors", "t5xxl_fp16.safetensors",
+    ],
     "vae": ["ae.safetensors", "wan_2.1_vae.safetensors"],
     "adm": ["ffhq_10m.pt"],
 }  # fmt: skip
@@ -63,6 +72,8 @@ def server(host, tmp_path_factory):
     others = [Path(__file__).with_name("tiny_nodes.py"), *(needed - {None})]
     ramp = np.linspace(0, 255, 64 * 48 * 3).reshape(48, 64, 3)
     Image.fromarray(ramp.astype(np.uint8)).save(files / "input" / "example.png")
+    film = [Image.fromarray(np.full((96, 128, 3), 20 * i, np.uint8)) for i in range(9)]
+    film[0].save(files / "input" / "first-chunk.mp4", "GIF", save_all=True, append_images=film[1:])
     with serving(host, files, others=others) as server:
         models.write_small_model(files / "models")
         yield server
@@ -83,7 +94,9 @@ def offered(name, info):
 
 
 def saved(name):
-    return json.loads((SAVED / f"{name}.json").read_text("utf-8"))
+    """One that a user has saved, or found in docs/."""
+    folder = SAVED if (SAVED / f"{name}.json").exists() else GRAPHS
+    return json.loads((folder / f"{name}.json").read_text("utf-8"))
 
 
 def test_every_workflow_is_known_and_they_are_few():
@@ -317,7 +330,7 @@ def test_a_saved_workflow_runs_on_a_small_model_of_its_family(server, info, name
 
 
 def runs_small(server, graph, family):
-    video = {"length": 5} if family == "wan" else {}
+    video = {"length": 9} if family in ("wan", "ltx") else {}
     tiles = {"tile_width": 64, "tile_height": 64}
     graph = quick(graph, 2, width=128, height=96, **video, **tiles)
     (key,) = (k for k, n in graph.items() if n["class_type"] in ("SaveImage", "SaveAnimatedWEBP"))
