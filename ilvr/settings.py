@@ -1,6 +1,5 @@
 """What a run is made of, whoever starts it: the command line, or an evaluation on many machines."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,6 +12,7 @@ from .guidance import ConditioningRange, Refinement
 from .low_pass import BandPassFilter, LowPassFilter, filters
 from .model import DiffusionModel
 from .reference import NoisedReference
+from .values import parsed
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -63,7 +63,7 @@ class Settings:
 
     def load(self, device: str | None = None) -> DiffusionModel:
         """The model on a device, by default that of the settings; ValueError as in `load`."""
-        device = device or available_device(self.device)
+        device = device or self.device
         return checkpoint.load(self.checkpoint, device, DTYPES[self.dtype], self.overrides)
 
     def doubts(self, assumed: Sequence[str]) -> str:
@@ -128,19 +128,6 @@ class Settings:
         }
 
 
-def available_device(name: str | None) -> str:
-    """The device of that name, or the GPU if there is one. ValueError where it is not there."""
-    if name is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise ValueError(
-            f"The device {name!r} is not there; choose cpu, or cuda with a GPU."
-        ) from None
-    return name
-
-
 def overrides(texts: Sequence[str]) -> dict:
     """{name: value} of texts NAME=VALUE, values in JSON or Python's spelling, or plain words."""
     values = {}
@@ -151,7 +138,7 @@ def overrides(texts: Sequence[str]) -> dict:
                 f"--set takes NAME=VALUE, such as noise_schedule=cosine; got {text!r}."
             )
         try:
-            values[name] = json.loads(value)
+            values[name] = parsed(value)
         except ValueError:
             values[name] = {"True": True, "False": False, "None": None}.get(value, value)
     return values

@@ -56,3 +56,16 @@ def unusual(x: Tensor) -> str:
         "complex": x.is_complex(),
     }
     return next((kind for kind, is_so in kinds.items() if is_so), "")
+
+
+def available_device(name: str | torch.device | None) -> str:
+    """The device of that name, or the GPU if there is one. ValueError where it is not there."""
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError):
+        raise ValueError(
+            f"The device {str(name)!r} is not there; choose cpu, or cuda with a GPU."
+        ) from None
+    return str(name)

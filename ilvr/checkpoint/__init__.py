@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..disk import whole
 from ..model import Configuration, DiffusionModel
+from ..values import available_device
 from .diffusers import settings_files
 from .files import read_state_dict
 from .layouts import OtherKind
@@ -49,9 +50,13 @@ def load(
     """The model of a checkpoint (.safetensors, or .pt/.pth/.bin holding weights alone).
 
     path: the file, or the folder of a model in the layout of diffusers. overrides: values of
-    `Configuration` to use instead of the recognised ones. Raises ValueError for a file that is
-    missing, damaged, of another kind, or has weights that are not finite.
+    `Configuration` to use instead of the recognised ones. device: None takes the GPU if there is
+    one. Raises ValueError for a file that is missing, damaged, of another kind, or has weights that
+    are not finite, and for a device that is not there.
     """
+    device = available_device(device)
+    if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise ValueError(f"dtype is {dtype!r}; one of floating-point numbers is needed.")
     state, recognised = read(path, overrides)
     network = recognised.configuration.network(device="meta")
     for name in list(state):
