@@ -81,12 +81,12 @@ def main(arguments=None) -> str:
     parser.add_argument("--out", type=Path, default=Path("output/alternatives"))
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
-    model = load()
+    model = load("landscapes-64")
     sheet(model).save(options.out / "alternatives.png")
     if not options.count:
         return ""
     references, real = pictures(0, options.count), features(pictures(10_000, 2000))
-    found = measured(options.out / digest([BUNDLED]), model, references, real)
+    found = measured(options.out / digest([BUNDLED["landscapes-64"]]), model, references, real)
     plot(found).savefig(options.out / "methods.png", dpi=120)
     own = distance(features(references), real)
     lines = [

@@ -21,7 +21,9 @@ CHANGE = 0.05  # of the amplitude
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", nargs="*", type=Path, default=[BUNDLED], help="[the bundled one]")
+    parser.add_argument(
+        "model", nargs="*", type=Path, default=[BUNDLED["landscapes-64"]], help="[the bundled one]"
+    )
     clean = pictures(0, COUNT)
     eps = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     for file in parser.parse_args().model:

@@ -24,7 +24,9 @@ SHOWN, ROW = 32, 8
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, nargs="+", default=[BUNDLED], help="checkpoints")
+    parser.add_argument(
+        "--model", type=Path, nargs="+", default=[BUNDLED["landscapes-64"]], help="checkpoints"
+    )
     parser.add_argument("--count", type=int, default=1000, help="samples [1000]")
     parser.add_argument("--sampler", nargs="+", default=list(STEPS), choices=STEPS)
     parser.add_argument("--out", type=Path, default=Path("output/unconditional"))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 COMPRESSION = 8  # pixels to a latent cell, each way
 ENCODER, DECODER = "taesd_encoder.", "taesd_decoder."
+PREFIXES = (ENCODER, DECODER, "vae_scale", "vae_shift")  # of all its keys
 WIDTH = 64
 
 
@@ -31,24 +32,37 @@ class Autoencoder(nn.Module):
         """(B, C, H, W) -> (B, 3, 8H, 8W) in about [-1, 1]; not clamped."""
         return self.taesd_decoder((latents - self.vae_shift) * self.vae_scale) * 2 - 1
 
+    def colours(self) -> tuple[Tensor, Tensor]:
+        """(C, 3) and (3,): `z @ factors + bias` is about the colour of a cell z, in [-1, 1].
+
+        For quick previews: least squares over what flat latents decode to.
+        """
+        draws = torch.Generator().manual_seed(0)
+        z = torch.randn(16 * self.channels, self.channels, generator=draws).to(self.vae_scale)
+        colours = self.decode(z[:, :, None, None].expand(-1, -1, 2, 2)).mean((2, 3))
+        ones = torch.ones_like(z[:, :1])
+        solution = torch.linalg.lstsq(torch.cat([z, ones], dim=1), colours).solution
+        return solution[:-1], solution[-1]
+
     @classmethod
     def of(cls, state: dict[str, Tensor]) -> "Autoencoder":
-        """The autoencoder of a state dict; keys of other parts are left aside.
+        """The autoencoder of a state dict, in its dtype; keys of other parts are left aside.
 
         Raises ValueError where the keys or shapes are not TAESD's.
         """
-        own = {name: value for name, value in state.items() if name.startswith(("taesd_", "vae_"))}
+        own = {name: value for name, value in state.items() if name.startswith(PREFIXES)}
         last = own.get(f"{ENCODER}14.weight")
         if last is None:
             raise ValueError(
                 f"The weights hold no {ENCODER}14.weight; an autoencoder of the TAESD layout is "
                 f"needed, encoder and decoder, under ComfyUI's names."
             )
-        model = cls(len(last))
-        wanted = model.state_dict()
-        scalars = {name: own.get(name, wanted[name]) for name in ("vae_scale", "vae_shift")}
+        with torch.device("meta"):  # no weights are drawn
+            model = cls(len(last))
+        plain = {"vae_scale": torch.tensor(1.0), "vae_shift": torch.tensor(0.0)}
+        copies = {name: value.clone() for name, value in (plain | own).items()}
         try:
-            model.load_state_dict(own | scalars)
+            model.load_state_dict(copies, assign=True)
         except RuntimeError as error:
             problem = " ".join(str(error).split())
             raise ValueError(f"The autoencoder is not of the TAESD layout: {problem}.") from None

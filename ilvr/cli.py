@@ -25,9 +25,10 @@ from .image import (
     unreadable,
 )
 from .parser import parser
-from .settings import Settings, overrides
+from .settings import LATENT_FACTORS, Settings, overrides
 from .values import printable
 
+FACTOR, LATENT_FACTOR, FACTORS = 8, 32, [2, 4, 8, 16, 32]  # where none are given
 SHEET_COLUMNS = 8  # results of one reference beside each other
 NAME_BYTES = 200  # of a file's 255
 NO_MEMORY = r"out of memory|can't allocate memory"  # as torch says it
@@ -79,12 +80,13 @@ def _drop_output():
 def _sample(options):
     """Every reference with every seed, then one sheet of all."""
     settings, seeds = Settings.of(options), _seeds(options)
-    (low_pass,) = settings.filters([options.keep], [options.factor], options.channels)
-    span = ConditioningRange(*options.range)
-    references = pictures(options.references)
+    span, references = ConditioningRange(*options.range), pictures(options.references)
     jobs = [(path, seed) for path in references for seed in seeds]
     run = _Run(settings, references)
-    run.expect(len(jobs))
+    usual = LATENT_FACTOR if run.latent else FACTOR
+    factor = usual if options.factor is None else options.factor
+    (low_pass,) = settings.filters([options.keep], [factor], options.channels)
+    run.expect(len(jobs), [low_pass], [span])
     results = {}
     for (path, seed), image in run.images(jobs, low_pass, span):
         band = low_pass.title.replace(" = ", "").replace(", ", "-")
@@ -108,9 +110,10 @@ def _sweep(options):
     """One reference with every factor and range: Fig. 4 and Fig. 5 of the paper."""
     settings, path, seeds = Settings.of(options), options.reference, _seeds(options)
     spans = [ConditioningRange.parse(text) for text in options.ranges]
-    filters = settings.filters(options.keep, options.factors, options.channels)
     run = _Run(settings, [path])
-    run.expect(len(seeds), times=len(spans) * len(filters))
+    factors = options.factors or (LATENT_FACTORS if run.latent else FACTORS)
+    filters = settings.filters(options.keep, factors, options.channels)
+    run.expect(len(seeds), filters, spans)
     rows, labels = [], []
     for span in spans:
         columns = [
@@ -123,7 +126,7 @@ def _sweep(options):
     sheet = run.sheet(rows, names, labels, run.title(f"{path.stem}: factors and ranges"))
     of = {"reference": str(path), "seeds": seeds}
     of |= settings.parameters(filters[0], spans[0])
-    of |= {"keep": options.keep, "factor": options.factors}
+    of |= {"keep": options.keep, "factor": factors}
     of |= {"range": [[span.start, span.end] for span in spans]}
     run.save(sheet, f"sweep-{_short(path.stem)}.png", of)
 
@@ -158,11 +161,13 @@ class _Run:
 
     def __init__(self, settings: Settings, paths):
         self.settings, self.model = settings, settings.load()
-        size, mask = self.model.configuration.image_size, settings.mask
-        channels = self.model.configuration.in_channels
+        configuration, mask = self.model.configuration, settings.mask
+        size, channels = configuration.picture_size, configuration.picture_channels
+        self.latent = configuration.compression > 1
         self.pictures = {path: fit(open_image(path), size, channels) for path in paths}
-        self.masks = {path: load_mask(mask, size, path) for path in paths if mask}
-        self.out = writable_folder(settings.out)
+        masks = {path: load_mask(mask, size, path) for path in paths if mask}
+        self.masks = {path: self.model.on_cells(mask) for path, mask in masks.items()}
+        self.encoded: dict = {}
         if self.model.assumed:
             _warn(settings.doubts(self.model.assumed))
 
@@ -180,19 +185,32 @@ class _Run:
             )
         return contact_sheet(rows, columns, labels, title)
 
-    def expect(self, images, times=1):
-        """Sets up the bar for that many images, run in batches, and runs of them."""
-        self.batches, self.bar = -(-images // self.settings.batch_size) * times, None
+    def expect(self, images, filters, spans):
+        """Sets up the folder and the bar for that many images, in batches, of each filter and span.
+
+        ValueError, before anything is written, where one of these does not fit the model.
+        """
+        for low_pass, span in itertools.product(filters, spans):
+            self.settings.check(self.model, low_pass, span)
+        self.out = writable_folder(self.settings.out)
+        batches = -(-images // self.settings.batch_size)
+        self.batches, self.bar = batches * len(filters) * len(spans), None
 
     def images(self, jobs, low_pass, span):
         """Yields each (reference path, seed) with its finished image, batch by batch."""
         size = self.settings.batch_size
         for batch in (jobs[i : i + size] for i in range(0, len(jobs), size)):
-            y = torch.cat([to_tensor(self.pictures[path]) for path, _ in batch])
+            y = torch.cat([self._encoded(path) for path, _ in batch])
             mask = torch.cat([self.masks[path] for path, _ in batch]) if self.masks else None
             refinement = self.settings.refinement(y, low_pass, span, mask)
             x = self._finish([seed for _, seed in batch], refinement)
             yield from zip(batch, to_images(x), strict=True)
+
+    def _encoded(self, path):
+        """The reference in the model's own space."""
+        if path not in self.encoded:
+            self.encoded[path] = self.model.encode(to_tensor(self.pictures[path]))
+        return self.encoded[path]
 
     def _finish(self, seeds, refinement):
         for step in samplers.steps(self.model, seeds, refinement, **self.settings.sampling):
@@ -202,7 +220,7 @@ class _Run:
             self.bar.update()
         if self.bar.n == self.bar.total:
             self.bar.close()
-        return step.x
+        return self.model.decode(step.x)
 
     def save(self, image, name, parameters):
         """Writes into the output folder, beside a picture of other parameters, never over it."""

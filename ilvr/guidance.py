@@ -1,5 +1,6 @@
 """The refinement of ILVR: Eq. 8 of the paper, and its form on the predicted image."""
 
+import copy
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -52,9 +53,11 @@ class ConditioningRange:
 class Refinement:
     """Replaces the low frequencies of the state, or of the prediction, by the reference's.
 
-    guide: "state" refines x_t itself, `x + m phi(m (y_t - x))` (Eq. 8); "prediction" refines the
-    predicted clean image, `x0 + w m phi(m (y - x0))`, for samplers whose state cannot be edited.
-    m is the reference's mask: what lies outside it has no influence.
+    guide: "state" refines x_t itself, `x + m phi(m (y_t - x) + sigma sqrt(2 (1 - m^2)) eps)`, which
+    without a mask is Eq. 8; "prediction" refines the predicted clean image,
+    `x0 + w m phi(m (y - x0))`, for samplers whose state cannot be edited.
+    m is the reference's mask: what lies outside it has no influence, and where it is grey, the eps
+    of its own gives back the noise that a mixture of two has too little of.
     strength: in [0, 1], about the share of the difference in low frequencies that is gone in the
     finished image; below 1 with "prediction" only, since a mixture of two states with independent
     noise has too little of it. w = 1 - (1 - strength)^(1 / 9) at every step: such a pull leaves
@@ -88,6 +91,19 @@ class Refinement:
         self.reference, self.low_pass, self.range = reference, low_pass, range
         self.guide, self.strength, self.released = guide, strength, released
 
+    def on_cells(self, pixels: float) -> "Refinement":
+        """The same on latents, whose cells are that many pixels wide; factors are of pixels.
+
+        Raises ValueError where nothing but the reference could come out.
+        """
+        if pixels == 1:
+            return self
+        free = self.reference.mask is not None or self.range.end > 0 or self.strength < 1
+        refuse_the_reference_itself(self.low_pass, pixels, free)
+        refinement = copy.copy(self)
+        refinement.low_pass = self.low_pass.on_cells(pixels)
+        return refinement
+
     def applies(self, level) -> bool:
         """Whether what enters `level` is refined: the state, or the prediction of that step.
 
@@ -101,7 +117,9 @@ class Refinement:
         """x (B, C, ...) that enters `level`, refined there; `left` is the level it came from."""
         if self.guide != "state" or not self.applies(level):
             return x
-        return self._pull(x, self.reference.noised(left if self.released else level, x, noise))
+        level = left if self.released else level
+        target = self.reference.noised(level, x, noise)
+        return self._pull(x, target, lacking=self.reference.lacking(level, x, noise))
 
     def finished(self, x: Tensor) -> Tensor:
         """A finished image x (B, C, ...), whoever made it, with the reference's low frequencies
@@ -117,14 +135,26 @@ class Refinement:
         weight = 1 - (1 - self.strength) ** (1 / LOG_SIGMA_SPAN)
         return self._pull(x0, self.reference.clean(x0), weight)
 
-    def _pull(self, x, target, weight=1.0):
+    def _pull(self, x, target, weight=1.0, lacking=None):
         mask = self.reference.mask_for(x)
         pull = target - x.float()
         if mask is None:
             pull = self.low_pass(pull)
         else:
-            pull = mask * self.low_pass(mask * pull)
+            pull = mask * pull if lacking is None else mask * pull + lacking
+            pull = mask * self.low_pass(pull)
         return (x + weight * pull).to(x.dtype)
+
+
+def refuse_the_reference_itself(low_pass: BandPassFilter, pixels: float, free: bool):
+    """ValueError where a filter keeps all of latents, of so many pixels a cell, and nothing else
+    leaves them free."""
+    if low_pass.on_cells(pixels).keeps_all and not free:
+        raise ValueError(
+            f"Factor {low_pass.finest:g} is no more than the {pixels:g} pixels of a latent cell, "
+            f"so that the result would be the reference itself; use a factor of {2 * pixels:g} or "
+            f"more, end the range above 0, or give a mask."
+        )
 
 
 def match_low_frequencies(

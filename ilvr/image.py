@@ -62,6 +62,11 @@ def open_image(path: str | Path) -> Image.Image:
     return _opened(path, _over_white)
 
 
+def to_rgb(image: Image.Image) -> Image.Image:
+    """An upright RGB picture of any that Pillow holds, as `open_image` makes it of a file."""
+    return _over_white(_eight_bit(ImageOps.exif_transpose(image)))
+
+
 def _opened(path, use) -> Image.Image:
     """What `use` makes of the picture, upright and with 8 bits a channel."""
     path = Path(path)

@@ -72,9 +72,18 @@ class BandPassFilter:
         return f"{self.finest:g}-{self.coarsest:g}"
 
     @property
+    def keeps_all(self) -> bool:
+        """Whether phi is the identity."""
+        return self.finest == self.frames == 1 and self.keeps_mean and self.channels == "all"
+
+    @property
     def keeps_mean(self) -> bool:
         """Whether a picture of one grey is kept as it is; else what is kept lies around 0."""
         return self.coarsest == math.inf and self.channels != "colour"
+
+    def is_mean_over(self, frames: int) -> bool:
+        """Whether of so many latent frames their mean alone is kept."""
+        return self.frames >= self._stride * (frames - 1) + 1
 
     def __call__(self, x: Tensor) -> Tensor:
         """(..., H, W) -> phi(x), the same shape and dtype; computed in fp32, which whole numbers

@@ -1,4 +1,5 @@
-"""A diffusion model: its configuration, and its network as the samplers call it."""
+"""A diffusion model: its configuration, its network as the samplers call it, and, where it paints
+latents, the autoencoder between those and pictures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,11 +7,15 @@ from functools import cache
 from typing import Annotated, get_type_hints
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from .autoencoder import Autoencoder
 from .kinds import Kind, between, flag, optional, several, whole, word
 from .schedule import ENDS, LENGTH, NAMES, BetaRange, NoiseSchedule
 from .unet import UNet
+
+PREDICTIONS = ("eps", "v")  # what a network gives: the noise, or signal * noise - noise * image
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,9 @@ class Configuration:
 
     `norm_groups` and `norm_eps` are of every normalisation; `sine_first` and `frequency_shift` are
     those of `timestep_embedding`; `asymmetric_downsample` pads strided convolutions at the right
-    and the bottom only; `beta_range` is the first and the last beta, as for `NoiseSchedule`.
+    and the bottom only; `beta_range` is the first and the last beta, as for `NoiseSchedule`;
+    `compression` is how many pixels a side of a latent cell has, 1 in models of pixels. Sizes and
+    channels are those of the network, in a latent model of latents.
     Raises ValueError for a value of another kind than stands here, and for a size that the network
     can't halve.
     """
@@ -50,6 +57,8 @@ class Configuration:
     frequency_shift: Annotated[int, whole(0, 100)] = 0
     asymmetric_downsample: Annotated[bool, flag()] = False
     beta_range: Annotated[BetaRange, ENDS] = None
+    prediction: Annotated[str, word(*PREDICTIONS)] = "eps"
+    compression: Annotated[int, whole(1, 64)] = 1
 
     def __post_init__(self):
         for name, kind in kinds().items():
@@ -64,6 +73,16 @@ class Configuration:
     def size_step(self) -> int:
         """Height and width must be multiples of this."""
         return 2 ** (len(self.channel_mult) - 1)
+
+    @property
+    def picture_size(self) -> int:
+        """Pixels of a side of its pictures."""
+        return self.image_size * self.compression
+
+    @property
+    def picture_channels(self) -> int:
+        """3, or 1 of a model of grey pictures."""
+        return 3 if self.compression > 1 else self.in_channels
 
     @property
     def widths(self) -> list[int]:
@@ -101,11 +120,21 @@ def kinds() -> dict[str, Kind]:
 class DiffusionModel:
     """A network with its configuration and schedule: what the samplers need of a checkpoint.
 
-    assumed: those values of the configuration, as `name = value`, that nothing has confirmed.
+    autoencoder: of a latent model, whose own space, that of what is sampled and followed, is
+    latents; a model of pixels has the pictures themselves. assumed: those values of the
+    configuration, as `name = value`, that nothing has confirmed.
     """
 
-    def __init__(self, network: UNet, configuration: Configuration, *, assumed: Sequence[str] = ()):
+    def __init__(
+        self,
+        network: UNet,
+        configuration: Configuration,
+        autoencoder: Autoencoder | None = None,
+        *,
+        assumed: Sequence[str] = (),
+    ):
         self.network, self.configuration = network, configuration
+        self.autoencoder = autoencoder
         self.schedule = configuration.schedule()
         self.assumed = list(assumed)
 
@@ -113,9 +142,32 @@ class DiffusionModel:
     def device(self) -> torch.device:
         return next(self.network.parameters()).device
 
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W) in [-1, 1] in the model's own space: latents (B, C, H/8, W/8)."""
+        if self.autoencoder is None:
+            return pictures
+        return _one_by_one(self.autoencoder.encode, pictures.to(self.device).float())
+
+    def decode(self, x: Tensor) -> Tensor:
+        """The pictures (B, 3, H, W), in about [-1, 1], of what the model samples."""
+        return x if self.autoencoder is None else _one_by_one(self.autoencoder.decode, x.float())
+
+    def on_cells(self, mask: Tensor) -> Tensor:
+        """A mask (B, 1, H, W) of pictures in the model's own space: the mean over each cell."""
+        return F.avg_pool2d(mask, self.configuration.compression)
+
     def denoiser(self, label: int | None = None):
         """`(x, t) -> noise prediction`, t the paper's timestep; `label` for conditional models."""
-        return self._at_timesteps(self.network, label)
+        network = self._at_timesteps(self.network, label)
+        if self.configuration.prediction == "eps":
+            return network
+
+        def denoiser(x, t):
+            level = self.schedule.at(t)
+            v, variance = network(x, t).tensor_split([x.shape[1]], dim=1)
+            return torch.cat([level.signal * v + level.noise * x, variance], dim=1)
+
+        return denoiser
 
     def encoder(self, label: int | None = None):
         """`(x, t) -> [(B, C, h, w), ...]`: what the blocks of the network give on the way down."""
@@ -142,3 +194,8 @@ class DiffusionModel:
         if self.configuration.rescale_timesteps:
             index *= 1000 / self.configuration.diffusion_steps
         return torch.full((len(x),), index, device=x.device)
+
+
+def _one_by_one(function, items):
+    """What the function gives of each, so that no item depends on its batch, nor does memory."""
+    return torch.cat([function(item) for item in items.split(1)])

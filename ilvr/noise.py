@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-STREAMS = ("start", "sampler", "reference")
+STREAMS = ("start", "sampler", "reference", "mask")
 
 
 class ItemNoise:
@@ -20,7 +20,7 @@ class ItemNoise:
         self.seeds = list(seeds)
 
     def draw(self, stream: str, t: float, like: Tensor) -> Tensor:
-        """(B, ...) fp32 noise of `like`'s shape and device; stream: start, sampler or reference."""
+        """(B, ...) fp32 noise of `like`'s shape and device; stream: one of STREAMS."""
         if len(self.seeds) != len(like):
             raise ValueError(f"{len(self.seeds)} seeds were given for a batch of {len(like)}.")
         key = (STREAMS.index(stream), round(t * 1000))

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 from . import samplers
+from .checkpoint import BUNDLED, DEFAULT
 from .guidance import GUIDES
 from .low_pass import CHANNELS, KERNELS
 from .reference import NOISES
@@ -28,7 +29,9 @@ def parser(**run) -> argparse.ArgumentParser:
 
     sample = commands.add_parser("sample", help="pictures that follow references")
     sample.add_argument("references", nargs="+", type=Path, metavar="REFERENCE")
-    sample.add_argument("--factor", type=_number, default=8, help="downsampling factor N [8]")
+    sample.add_argument(
+        "--factor", type=_number, help="downsampling factor N, in pixels [8, of latent models 32]"
+    )
     sample.add_argument(
         "--keep", default="low", metavar="low|high|A-B",
         help="low: all detail from the factor on; high: all up to it; 4-32: that between two [low]",
@@ -41,7 +44,9 @@ def parser(**run) -> argparse.ArgumentParser:
 
     sweep = commands.add_parser("sweep", help="one sheet of factors and ranges")
     sweep.add_argument("reference", type=Path, metavar="REFERENCE")
-    sweep.add_argument("--factors", nargs="+", type=_number, default=[2, 4, 8, 16, 32])
+    sweep.add_argument(
+        "--factors", nargs="+", type=_number, help="[2 4 8 16 32, of latent models 16 32 64 128]"
+    )
     sweep.add_argument(
         "--keep", nargs="+", default=["low"], metavar="low|high|A-B",
         help="low and high: with every factor; bands, such as 4-32, once [low]",
@@ -78,7 +83,7 @@ def _add_evaluate(commands):
     evaluate = commands.add_parser("evaluate", help="the paper's tables, on pictures of your own")
     add = evaluate.add_argument
     add("references", nargs="+", type=Path, metavar="REFERENCES", help="folders or pictures")
-    add("--factors", nargs="+", type=_number, default=[4, 8, 16, 32], help="[4 8 16 32]")
+    add("--factors", nargs="+", type=_number, help="[4 8 16 32, of latent models 16 32 64 128]")
     add("--ranges", nargs="+", default=["0"], help="ends, or START-END, of the range [0]")
     add("--samples-per-reference", type=_positive, default=10, metavar="COUNT", help="[10]")
     add(
@@ -104,7 +109,10 @@ def _add_sampling(command):
     add = command.add_argument
     boolean = argparse.BooleanOptionalAction
     add("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
-    add("--model", type=Path, help="checkpoint, or folder of diffusers [the bundled one]")
+    add(
+        "--model", type=Path,
+        help=f"{' or '.join(BUNDLED)}, a checkpoint, or a folder of diffusers [{DEFAULT}]",
+    )  # fmt: skip
     add("--kernel", choices=list(KERNELS), default="cubic")
     add("--exact", action=boolean, default=True, help="low frequencies exactly [yes]")
     add("--guide", choices=GUIDES, default="state")

@@ -14,7 +14,8 @@ class NoisedReference:
 
     image: (B, C, ...) in the model's own space ([-1, 1] pixels or latents); cycled to the batch.
     noise: "fresh" at every level, as in the paper, or "fixed" once for all levels.
-    mask: (1 or B, 1 or C, ...) in [0, 1], 1 = follow the reference; cycled to the batch.
+    mask: (1 or B, 1 or C, ...) in [0, 1], 1 = follow the reference, grey as much of it; cycled to
+    the batch.
     seed: of the reference's noise, item i taking seed + i, or a list with one for each item; None
     takes the sampler's noise source.
     Raises ValueError for an unknown noise, for an image or a mask with values that are not finite,
@@ -54,11 +55,27 @@ class NoisedReference:
         y = self.clean(like)
         if level.key == 0:
             return y
-        if self.seed is not None:
-            one = isinstance(self.seed, int)
-            noise = ItemNoise(range(self.seed, self.seed + len(like)) if one else self.seed)
         key = 0 if self.noise == "fixed" else level.key
-        return level.noised(y, noise.draw("reference", key, y))
+        return level.noised(y, self._source(noise, y).draw("reference", key, y))
+
+    def lacking(self, level, like: Tensor, noise: ItemNoise) -> Tensor | None:
+        """sigma sqrt(2 (1 - m^2)) eps, the noise that grey mask, or its border, takes from a state.
+
+        x + A (y_t - x) with A = m phi m mixes two independent noises, which leaves 1 - 2 A (1 - A)
+        of their variance. m phi of this has exactly the rest: A (1 - A) = m phi (1 - m^2) phi m,
+        whatever the mask. None without a mask or noise, and for fixed noise, which x has already.
+        """
+        mask = self.mask_for(like)
+        if mask is None or level.key == 0 or self.noise == "fixed":
+            return None
+        eps = self._source(noise, like).draw("mask", level.key, like)
+        return (2 * (1 - mask.square())).sqrt() * level.noised(torch.zeros_like(eps), eps)
+
+    def _source(self, noise, like):
+        if self.seed is None:
+            return noise
+        one = isinstance(self.seed, int)
+        return ItemNoise(range(self.seed, self.seed + len(like)) if one else self.seed)
 
     def mask_for(self, like: Tensor) -> Tensor | None:
         return None if self.mask is None else _cycle(self.mask, like)

@@ -136,6 +136,8 @@ def steps(
 ) -> Iterator[Step]:
     """The steps of one sampler on a `DiffusionModel`, one image a seed, from pure noise.
 
+    They are in the model's own space, as the refinement's reference is: `model.encode` leads there
+    and `model.decode` back. Factors of filters are in image pixels, and latents are never clamped.
     sampler: dpmpp_2m, ddim or ddpm. steps: their number, of the sampler's default where None.
     respacing: the levels instead, in guided-diffusion's notation (`NoiseSchedule.respaced`).
     spacing: of dpmpp_2m's steps, "karras" or "uniform" in timesteps. variance: of ddpm, None being
@@ -153,6 +155,8 @@ def steps(
         raise ValueError("Both steps and respacing were given; give one of them.")
     count = step_count(model.schedule, sampler, steps, respacing)
     denoiser = model.denoiser(label)
+    cell = model.configuration.compression
+    refinement, clip = refinement and refinement.on_cells(cell), clip and cell == 1
     noise = ItemNoise(seeds)
     size = model.configuration.image_size
     blank = torch.empty(len(noise.seeds), model.configuration.in_channels, size, size)
@@ -185,10 +189,10 @@ def step_count(
 def sample(
     model: DiffusionModel, seeds: Sequence[int], refinement: Refinement | None = None, **settings
 ) -> Tensor:
-    """Finished images (B, C, H, W) in about [-1, 1], one a seed; settings are those of `steps`."""
+    """Finished pictures (B, 3, H, W) in about [-1, 1], one a seed; the settings of `steps`."""
     for step in steps(model, seeds, refinement, **settings):
         pass
-    return step.x
+    return model.decode(step.x)
 
 
 def _split(output, x):

@@ -119,6 +119,11 @@ class NoiseSchedule:
         """All levels from the noisiest down, then the clean one: what the samplers run through."""
         return [*reversed(self.levels), CLEAN]
 
+    def at(self, t: float) -> Level:
+        """The level of timestep t, between two of the table too: linear in log sigma."""
+        table = np.log([level.sigma for level in self.levels])
+        return _level(t, float(np.exp(np.interp(t, [level.t for level in self.levels], table))))
+
     def karras(self, steps: int, rho: float = 7.0) -> list[Level]:
         """`steps` levels equidistant in sigma ** (1 / rho), then the clean one (Karras et al.)."""
         if not (isinstance(steps, Integral) and 1 <= steps <= len(self)):

@@ -7,13 +7,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from . import checkpoint
+from . import checkpoint, samplers
 from .guidance import ConditioningRange, Refinement
 from .low_pass import BandPassFilter, LowPassFilter, filters
 from .model import DiffusionModel
 from .reference import NoisedReference
 from .values import parsed
 
+LATENT_FACTORS = [16, 32, 64, 128]  # where none are given; of a model of pixels the paper's
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -55,7 +56,12 @@ class Settings:
 
     @property
     def checkpoint(self) -> Path:
-        return self.model or checkpoint.BUNDLED
+        return checkpoint.located(self.model or checkpoint.DEFAULT)
+
+    @property
+    def name(self) -> str:
+        """Of the model: a bundled one's, or a path."""
+        return str(self.model or checkpoint.DEFAULT)
 
     @property
     def overrides(self) -> Mapping:
@@ -64,7 +70,13 @@ class Settings:
     def load(self, device: str | None = None) -> DiffusionModel:
         """The model on a device, by default that of the settings; ValueError as in `load`."""
         device = device or self.device
-        return checkpoint.load(self.checkpoint, device, DTYPES[self.dtype], self.overrides)
+        model = checkpoint.load(self.checkpoint, device, DTYPES[self.dtype], self.overrides)
+        if (channels := model.configuration.picture_channels) not in (1, 3):
+            raise ValueError(
+                f"{self.checkpoint} is a model of latents of {channels} channels without their "
+                f"autoencoder, so that it gives no pictures; a file that holds both is needed."
+            )
+        return model
 
     def doubts(self, assumed: Sequence[str]) -> str:
         """What a user should know of a model, some of whose values are assumed."""
@@ -87,11 +99,21 @@ class Settings:
         range: ConditioningRange,
         mask: Tensor | None = None,
     ) -> Refinement:
-        """Towards references (B, C, H, W), with their masks (B, 1, H, W) where there are some."""
+        """Towards references (B, C, H, W), with their masks (B, 1, H, W) where there are some, both
+        in the model's own space."""
         reference = NoisedReference(image, self.noise, mask)
         return Refinement(
             reference, low_pass, range, self.guide, self.strength, released=self.released
         )
+
+    def check(self, model: DiffusionModel, low_pass: BandPassFilter, range: ConditioningRange):
+        """ValueError, before anything is sampled, for settings that do not fit the model."""
+        configuration = model.configuration
+        size = configuration.image_size, configuration.image_size
+        mask = torch.ones(1, 1, *size) if self.mask else None
+        blank = torch.zeros(1, configuration.in_channels, *size)
+        refinement = self.refinement(blank, low_pass, range, mask)
+        samplers.steps(model, [0], refinement, **self.sampling)
 
     @property
     def sampling(self) -> dict:
@@ -110,7 +132,7 @@ class Settings:
     def parameters(self, low_pass: BandPassFilter, range: ConditioningRange) -> dict:
         """What, with a reference and a seed, makes a picture again; as JSON in its PNG."""
         return {
-            "model": str(self.model or "bundled"),
+            "model": self.name,
             "keep": low_pass.keep,
             "factor": low_pass.factor if isinstance(low_pass, LowPassFilter) else None,
             "channels": low_pass.channels,

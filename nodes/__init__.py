@@ -4,7 +4,7 @@ from comfy_api.latest import ComfyExtension
 
 from .guidance import ApplyILVR, ConditioningRange, ILVRSampler
 from .host.pixel_model import register_folder
-from .low_pass import ApplyLowPass, LowPassFilter, MatchLowFrequencies
+from .low_pass import ApplyLowPass, BandPassFilter, LowPassFilter, MatchLowFrequencies
 from .model import DDPMSampler, LoadUnconditionalModel, RespacedScheduler
 from .reference import ExampleReference, NoisedReference
 from .sweep import ContactSheet, ILVRSweep
@@ -23,6 +23,7 @@ NODES = [
     ILVRSweep,
     ContactSheet,
     ExampleReference,
+    BandPassFilter,
 ]
 
 

@@ -16,8 +16,8 @@ class LoadUnconditionalModel(io.ComfyNode):
         return schema(
             node_id="LoadUnconditionalModel",
             display_name="Load Unconditional Model",
-            description="A pixel-space diffusion model of the ADM (guided-diffusion) or DDPM "
-            "kind, for any sampler: the one that comes with the pack, or those in models/adm.",
+            description="A diffusion model of the ADM (guided-diffusion) or DDPM kind, of pixels "
+            "or latents, for any sampler: those that come with the pack, or those in models/adm.",
             search_aliases=[
                 "ilvr",
                 "adm",
@@ -30,8 +30,8 @@ class LoadUnconditionalModel(io.ComfyNode):
                 io.Combo.Input(
                     "checkpoint",
                     options=pixel_model.checkpoints(),
-                    tooltip="What the model has learnt to paint: the bundled one paints "
-                    "landscapes of 64 pixels.",
+                    tooltip="What the model has learnt to paint: the bundled ones paint "
+                    "landscapes, of so many pixels as their names say.",
                 ),
                 io.Int.Input(
                     "class_label",
@@ -52,9 +52,9 @@ class LoadUnconditionalModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, checkpoint, class_label=-1):
-        model = pixel_model.load(pixel_model.checkpoint_path(checkpoint))
+        model, vae = pixel_model.load_with_vae(pixel_model.checkpoint_path(checkpoint))
         label = None if class_label < 0 else class_label
-        return io.NodeOutput(model, pixel_model.conditioning(model, label), pixel_model.vae())
+        return io.NodeOutput(model, pixel_model.conditioning(model, label), vae)
 
 
 class DDPMSampler(io.ComfyNode):

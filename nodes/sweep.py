@@ -5,8 +5,9 @@ from itertools import zip_longest
 
 from comfy_api.latest import io, ui
 
-from ..ilvr import ConditioningRange, LowPassFilter, contact_sheet, to_images
+from ..ilvr import ConditioningRange, contact_sheet, to_images
 from ..ilvr.image import to_tensor
+from ..ilvr.low_pass import filters
 from .host.schema import LowPass, Range, from_host, schema, to_host
 from .low_pass import filter_inputs
 
@@ -36,6 +37,13 @@ class ILVRSweep(io.ComfyNode):
                     "larger timesteps leave it earlier. 800-200 gives a start too.",
                 ),
                 *filter_inputs(optional=True),
+                io.String.Input(
+                    "keep",
+                    default="low",
+                    optional=True,
+                    tooltip="low keeps all detail from each factor on, high all up to it, and 4-32 "
+                    "that between two factors; several with commas.",
+                ),
             ],
             outputs=[
                 LowPass.Output(display_name="low_pass", is_output_list=True),
@@ -49,14 +57,13 @@ class ILVRSweep(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, factors, ends, kernel="cubic", exact=True):
-        filters = [
-            LowPassFilter(_number(text), kernel, exact) for text in _parts(factors, "factors")
-        ]
+    def execute(cls, factors, ends, kernel="cubic", exact=True, keep="low"):
+        numbers = [_number(text) for text in _parts(factors, "factors")]
+        kept = filters(_parts(keep, "keep"), numbers, kernel, exact)
         ranges = [ConditioningRange.parse(text) for text in _parts(ends, "ends")]
-        pairs = [(low_pass, range) for range in ranges for low_pass in filters]
-        labels = [(f"N = {low_pass.factor:g}", str(range)) for low_pass, range in pairs]
-        if len(filters) == 1:
+        pairs = [(low_pass, range) for range in ranges for low_pass in kept]
+        labels = [(low_pass.title, str(range)) for low_pass, range in pairs]
+        if len(kept) == 1:
             labels = [reversed(label) for label in labels]
         return io.NodeOutput(*map(list, zip(*pairs)), [" | ".join(label) for label in labels])
 

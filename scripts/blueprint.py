@@ -37,7 +37,7 @@ def inside(info: dict) -> dict:
     c.column(270)
     noised = c.add("NoisedReference", 120)
     low_pass = c.add("LowPassFilter", 340, factor=64)
-    range = c.add("ConditioningRange", 500)
+    range = c.add("ConditioningRange", 550)
     c.column(270)
     guides = {
         "reference": noised["reference"],

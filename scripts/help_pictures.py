@@ -27,11 +27,14 @@ def shown(name):
 
 
 def images(name, factor, seeds, ends=(1000, 0), mask=None, guide="state", strength=1.0, **how):
-    """Pictures that follow a bundled reference; how: settings of ilvr.sample."""
+    """Pictures that follow a bundled reference by a factor, or a filter; how: settings of
+    ilvr.sample."""
     held = None if mask is None else ilvr.load_mask(path(mask), SIZE, path(name))
     reference = ilvr.NoisedReference(ilvr.load_image(path(name), SIZE), mask=held)
-    low_pass, range = ilvr.LowPassFilter(factor), ilvr.ConditioningRange(*ends)
-    refinement = ilvr.Refinement(reference, low_pass, range, guide, strength)
+    low_pass = factor if callable(factor) else ilvr.LowPassFilter(factor)
+    refinement = ilvr.Refinement(
+        reference, low_pass, ilvr.ConditioningRange(*ends), guide, strength
+    )
     return ilvr.to_images(ilvr.sample(MODEL, seeds, refinement, **how))
 
 
@@ -54,6 +57,12 @@ def pairs(panels):
 
 def low_pass_filter():
     panels = {f"N = {n}": image("render-lake", n) for n in (2, 8, 32)}
+    return pairs({"reference": shown("render-lake"), **panels})
+
+
+def band_pass_filter():
+    kept = [ilvr.BandPassFilter(*ends) for ends in ((1, 32), (1, 16), (4, 32))]
+    panels = {low_pass.title: image("render-lake", low_pass) for low_pass in kept}
     return pairs({"reference": shown("render-lake"), **panels})
 
 
@@ -151,6 +160,7 @@ def example_reference():
 
 PICTURES = {
     "LowPassFilter": low_pass_filter,
+    "BandPassFilter": band_pass_filter,
     "NoisedReference": noised_reference,
     "ConditioningRange": conditioning_range,
     "ILVRSampler": ilvr_sampler,
@@ -175,5 +185,5 @@ def main(names):
 
 
 if __name__ == "__main__":
-    MODEL = ilvr.load()
+    MODEL = ilvr.load("landscapes-64")
     main(sys.argv[1:])

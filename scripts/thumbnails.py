@@ -10,7 +10,10 @@ from tooling.canvas import box, paths
 from tooling.server import Server
 
 WIDTH, GAP = 384, 4
-OURS = ("NoisedReference", "LowPassFilter", "ConditioningRange", "ApplyILVR", "ILVRSampler")
+OURS = (
+    "NoisedReference", "LowPassFilter", "BandPassFilter", "ConditioningRange", "ApplyILVR",
+    "ILVRSampler",
+)  # fmt: skip
 
 
 def thumbnail(server: Server, graph: dict) -> Image.Image:

@@ -74,7 +74,7 @@ def guided(
     c.column(250, GROUP_GAP)
     sampler = c.add("KSamplerSelect", 200, sampler_name="dpmpp_2m")
     low_pass = c.add("LowPassFilter", 370, factor=factor, kernel=kernel)
-    range = c.add("ConditioningRange", 540, start=1000, end=end)
+    range = c.add("ConditioningRange", 555, start=1000, end=end)
     c.column(250)
     follow = {"reference": reference, "low_pass": low_pass["low_pass"], "range": range["range"]}
     ilvr = c.add("ILVRSampler", 280, sampler=sampler["SAMPLER"], **follow)
@@ -165,7 +165,7 @@ def applied(c: Canvas, model: Wire, noised: Node, factor, end=0) -> list[Node]:
     knot = (noised.right + 30, REFERENCE)
     c.column(250, GROUP_GAP)
     low_pass = c.add("LowPassFilter", 130, factor=factor)
-    range = c.add("ConditioningRange", 290, start=1000, end=end)
+    range = c.add("ConditioningRange", 340, start=1000, end=end)
     c.column(320)
     follow = {"low_pass": low_pass["low_pass"], "range": range["range"]}
     reference = noised["reference"].via(*c.points(knot))

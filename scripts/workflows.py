@@ -68,7 +68,7 @@ def translation(c):
     c.column(230, GROUP_GAP)
     pictures = [
         c.add("ExampleReference", y, name=name)
-        for y, name in ((130, "clip-art"), (240, "pixel-art"))
+        for y, name in ((130, "clip-art"), (250, "pixel-art"))
     ]
     c.column(240)
     both = c.add("ImageBatch", 180, image1=pictures[0]["IMAGE"], image2=pictures[1]["IMAGE"])
@@ -248,14 +248,40 @@ def by_apply_ilvr(c):
     model = load_model(c)
     _, noise = reference(c, model, "render-meadow", scale=False, count=1)
     nodes = applied(c, model["MODEL"], noise, 8)
-    again = c.add("LoadUnconditionalModel", 240, "Its conditioning", checkpoint=LANDSCAPES)
-    c.group("A model that follows it", *nodes, again)
-    latent, vae = latent_below(c, noise, 450), vae_beside(model, VAE, 520)
-    settings = {"seed": 8, "steps": 20, "cfg": 1.0} | SAMPLER
-    both = [again["CONDITIONING"]] * 2
-    *parts, last = stock_sampler(c, nodes[-1], both, latent, vae, **settings)
+    *parts, last = by_ksampler(c, "A model that follows it", model, noise, nodes, 8)
     c.column(400)
     c.group("Result", *parts, last, shown(c, "By ApplyILVR", last["IMAGE"]))
+
+
+def by_ksampler(c, title, model, noise, nodes, seed):
+    """KSampler and VAEDecode behind the nodes of ApplyILVR, which the title is of."""
+    again = c.add("LoadUnconditionalModel", 240, "Its conditioning", checkpoint=LANDSCAPES)
+    c.group(title, *nodes, again)
+    latent, vae = latent_below(c, noise, 450), vae_beside(model, VAE, 520)
+    settings = {"seed": seed, "steps": 20, "cfg": 1.0} | SAMPLER
+    return stock_sampler(c, nodes[-1], [again["CONDITIONING"]] * 2, latent, vae, **settings)
+
+
+def relight(c):
+    kept(c, "render-lake", "BandPassFilter", 13, finest=1, coarsest=32)
+
+
+def recolour(c):
+    kept(c, "render-meadow", "LowPassFilter", 3, factor=1, channels="luminance")
+
+
+def kept(c, name, low_pass, seed, **what):
+    """A bundled picture of which a filter keeps something else than the low frequencies."""
+    model = load_model(c)
+    _, noise = reference(c, model, name, scale=False)
+    knot = (noise.right + 30, REFERENCE)
+    c.column(250, GROUP_GAP)
+    kept = c.add(low_pass, 130, **what)
+    c.column(320)
+    follow = {"low_pass": kept["low_pass"], "reference": noise["reference"].via(knot)}
+    nodes = [kept, c.add("ApplyILVR", 0, model=model["MODEL"], **follow)]
+    parts = by_ksampler(c, "What is kept of it", model, noise, nodes, seed)
+    c.group("Result", *parts, saved(c, parts[-1]))
 
 
 def portrait(c):
@@ -383,10 +409,10 @@ def two_nodes(c, model, factor):
 
     c.left = left  # the prompts are as wide as both
     x = model.right + 50
-    clip = model["CLIP"].via(*c.points((x, 34), (x, 264)))
-    first = c.add("CLIPTextEncode", 250, "Prompt", 88, clip=clip, text=PROMPT)
-    clip = clip.via(*c.points((x, 388)))
-    second = c.add("CLIPTextEncode", 374, "Negative prompt", 88, clip=clip, text=NEGATIVE)
+    clip = model["CLIP"].via(*c.points((x, 34), (x, 310)))
+    first = c.add("CLIPTextEncode", 296, "Prompt", 64, clip=clip, text=PROMPT)
+    clip = clip.via(*c.points((x, 410)))
+    second = c.add("CLIPTextEncode", 396, "Negative prompt", 64, clip=clip, text=NEGATIVE)
     c.group("Prompts", first, second)
     return low_pass, follow, first["CONDITIONING"], second["CONDITIONING"]
 
@@ -554,6 +580,18 @@ WORKFLOWS = {
         "What a factor keeps",
         "The filter splits the picture into what ILVR keeps of it\n"
         "and what it leaves to the model. Change the factor and run again.",
+    ),
+    "relight": Workflow(
+        relight,
+        "Another light",
+        "Every edge stays where it is, and the model chooses light and colours anew.\n"
+        "A smaller coarsest frees smaller areas. Press Run: all of it comes with the pack.",
+    ),
+    "recolour": Workflow(
+        recolour,
+        "Other colours",
+        "The luminance of every pixel stays as it is, and the model colours it anew.\n"
+        "A factor of 2 or 4 frees the finest detail too. Luminance is of pixel models alone.",
     ),
     "sampler-or-model": Workflow(
         sampler_or_model,

@@ -134,3 +134,12 @@ def test_arrows_go_down(folder):
 def test_every_file_of_the_core_is_a_room_of_the_house():
     rooms = {path.with_suffix("").parts[1] for path in sources("ilvr")}
     assert rooms - {"__init__"} <= set(ROOMS)
+
+
+def test_nothing_but_the_adapters_imports_them():
+    """They are not published with the nodes."""
+    outside = [
+        path for path in (*sources("ilvr"), *sources("nodes")) if "adapters" not in path.parts
+    ]
+    found = [name for path in outside for name in imports(path, (ROOT / path).read_text("utf-8"))]
+    assert outside and not [name for name in found if name.startswith("/ilvr.adapters")]

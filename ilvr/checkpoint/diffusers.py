@@ -58,6 +58,7 @@ KINDS = {  # of what the configuration is worked out from
     "downsample_type": word("conv", "resnet"),
 }
 LONGEST = 1 << 20  # bytes of a file of JSON
+PREDICTIONS = {"epsilon": "eps", "v_prediction": "v"}
 SCHEDULES = {"linear": "linear", "scaled_linear": "scaled_linear", "squaredcos_cap_v2": "cosine"}
 
 
@@ -205,7 +206,8 @@ def _schedule(folder):
     if source is None:
         return {}
     config = _read(source)
-    _need(config.get("prediction_type", "epsilon"), ("epsilon",), "prediction_type", source)
+    predicted = config.get("prediction_type", "epsilon")
+    _need(predicted, PREDICTIONS, "prediction_type", source)
     _need(config.get("trained_betas"), (None,), "trained_betas", source)
     _need(config.get("rescale_betas_zero_snr", False), (False,), "rescale_betas_zero_snr", source)
     _need(config.get("beta_schedule"), SCHEDULES, "beta_schedule", source)
@@ -219,6 +221,7 @@ def _schedule(folder):
         "diffusion_steps": length,
         "beta_range": None if usual else ends,
         "sigma_small": config.get("variance_type") != "fixed_large",
+        "prediction": PREDICTIONS[predicted],
     }
 
 

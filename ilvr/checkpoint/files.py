@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from ..autoencoder import COMPRESSION, PREFIXES
 from ..values import parsed, printable, unusual
 from . import diffusers
 from .layouts import OtherKind, layout_of, other_kind, probes
@@ -20,9 +21,9 @@ BYTES = b"bytearray"  # which a pickle can ask for in any length
 CODE_IN_PICKLE = r"(?i)unsupported (global|class)|call reduce for unrecognized|blocked module"
 
 
-def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], dict]:
+def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], dict, dict[str, Tensor]]:
     """The state dict in a file or folder, in a layout of its own, EMA weights first and prefixes
-    removed, and what stands beside it of its configuration."""
+    removed; what stands beside it of its configuration; and the weights of an autoencoder."""
     file = path = Path(path)
     if path.is_dir():
         file = diffusers.weights_file(path)
@@ -33,8 +34,12 @@ def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     state = _weights_in(content)
     if not state:
         raise ValueError(f"{file} holds no weights; the checkpoint of a U-Net is needed.")
-    if kind := other_kind(state):
+    autoencoder = {name: state[name] for name in state if name.startswith(PREFIXES)}
+    network = {name: state[name] for name in state if name not in autoencoder}
+    if kind := other_kind(network or state):
         raise OtherKind(file, kind)
+    if autoencoder:
+        metadata = {"compression": COMPRESSION} | metadata
 
     found = [prefix for prefix, _ in probes(state)]
     prefix = max(found, key=lambda prefix: "ema" in prefix)
@@ -43,10 +48,10 @@ def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], dict]:
         for name, tensor in state.items()
         if name.startswith(prefix)
     }
-    _check(file, state)
+    _check(file, state | autoencoder)
     if layout_of(state).name == "diffusers":
         metadata = diffusers.configuration(file) | metadata
-    return state, metadata
+    return state, metadata, autoencoder
 
 
 def _safetensors(path):

@@ -23,7 +23,7 @@ OTHER_KINDS = {  # and what a key of theirs looks like
     LORA: r"lora_|\.lora",
     LATENT: r"transformer_blocks|first_stage_model|cond_stage_model|context_embedder",
     TEXT: r"add_k_proj|encoder_hid_proj",
-    VAE: r"^(encoder|decoder)\.",
+    VAE: r"^(taesd_)?(encoder|decoder)\.",
 }
 
 
@@ -109,6 +109,8 @@ ADM = {  # what guided-diffusion's code fixes
     "frequency_shift": 0,
     "asymmetric_downsample": False,
     "beta_range": None,
+    "prediction": "eps",
+    "compression": 1,
 }
 
 RESIDUAL: Parts = {  # what diffusers and rosinality call the same
@@ -151,7 +153,7 @@ def _diffusers(state) -> Layout:
         "downsample": "downsamplers.0", "upsample": "upsamplers.0",
     }  # fmt: skip
     parts |= by_levels(state, names, residual, attention)
-    values = {"use_new_attention_order": True, "rescale_timesteps": False}
+    values = {"use_new_attention_order": True, "rescale_timesteps": False, "compression": 1}
     usual = {"num_head_channels": 8, "sigma_small": True}
     return Layout("diffusers", values, usual, parts)
 

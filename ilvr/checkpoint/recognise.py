@@ -76,16 +76,18 @@ def translated(
     try:
         given = layout.translate(state)
         recognised = _recognised(given, layout, metadata or {}, overrides or {})
-        recognised.configuration.schedule()
-        if (channels := recognised.configuration.in_channels) not in CHANNELS:
+        configuration = recognised.configuration
+        configuration.schedule()
+        channels = configuration.in_channels
+        if configuration.compression == 1 and channels not in CHANNELS:
             raise ValueError(
                 f"it takes {channels} channels, as models of super-resolution do, which need a "
                 f"second picture; a model of colour pictures (3) or grey ones (1) is needed."
             )
-        _check_fit(recognised.configuration, given, layout, state)
+        _check_fit(configuration, given, layout, state)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return layout.adapt(given, recognised.configuration.heads), recognised
+    return layout.adapt(given, configuration.heads), recognised
 
 
 def _recognised(given, layout, metadata, overrides):

@@ -42,7 +42,7 @@ class Encoder:
 
     def _activations(self, images):
         """The last activations of each resolution on the way down, fp32, the deepest last."""
-        x = images.to(self.model.device)
+        x = self.model.encode(images.to(self.model.device))
         noise = ItemNoise([0]).draw("reference", self.level.t, x[:1])
         activations = self.encode(self.level.noised(x, noise), self.level.t)
         return list({a.shape[-1]: a.float() for a in activations}.values())
@@ -55,7 +55,7 @@ def measures(metrics: Sequence[str], features: str, model: DiffusionModel, label
     Raises ValueError where a library or its weights are missing.
     """
     device = model.device
-    natural = niqe(device, model.configuration.image_size) if "niqe" in metrics else None
+    natural = niqe(device, model.configuration.picture_size) if "niqe" in metrics else None
     if features == "model":
         encoder = Encoder(model, label)
         return encoder.features, encoder.diversity, natural

@@ -49,7 +49,7 @@ def _lines(axes, rows, name, x, label):
 def sheet(task: Task, folder: Folder) -> None:
     """sheet.png: the first references, and a sample of each setting beside them."""
     settings = [s for s in task.settings if s.kind in ("guided", "unconditional")]
-    size = task.configuration.image_size
+    size = task.configuration.picture_size
     rows = []
     for index, path in enumerate(task.references[:SHOWN]):
         name = f"{index:06}-{task.seeds(index)[0] - task.options.seed:07}"

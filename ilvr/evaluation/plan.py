@@ -11,11 +11,12 @@ import torch
 from .. import checkpoint, samplers
 from ..guidance import ConditioningRange
 from ..image import open_image, pictures
-from ..settings import Settings
+from ..settings import LATENT_FACTORS, Settings
 from ..values import printable
 
 METRICS = ("fid", "lpips", "niqe", "agreement")
 FEATURES = ("inception", "model")
+FACTORS = [4, 8, 16, 32]  # of the paper's tables
 KEPT = ("none", "sheet", "all")
 REPEATED = ("out", "ray", "device", "model", "references", "real", "mask", "limit")
 SHOWN = 8  # references on the sheet
@@ -26,7 +27,7 @@ class Evaluation(Settings):
     """What is evaluated; the fields are options of `python -m ilvr evaluate`."""
 
     references: list[Path]
-    factors: list[float] = field(default_factory=lambda: [4, 8, 16, 32])
+    factors: list[float] | None = None
     ranges: list[str] = field(default_factory=lambda: ["0"])
     samples_per_reference: int = 10
     metrics: list[str] | None = None
@@ -83,11 +84,12 @@ class Task:
         self.real = pictures([options.real]) if options.real else self.references
         self.device, self.threads = machine.device(options.device), machine.threads
         self.spans = [ConditioningRange.parse(text) for text in options.ranges]
-        self.filters = {n: options.low_pass(n) for n in options.factors}
         if options.mask:
             open_image(options.mask)
         recognised = checkpoint.inspect(options.checkpoint, options.overrides)
         self.configuration, self.assumed = recognised.configuration, recognised.assumed
+        usual = LATENT_FACTORS if self.configuration.compression > 1 else FACTORS
+        self.filters = {n: options.low_pass(n) for n in options.factors or usual}
         self.metrics = tuple(options.metrics or self._fitting_metrics())
         if "lpips" in self.metrics and options.samples_per_reference < 2:
             raise ValueError(
@@ -96,7 +98,7 @@ class Task:
             )
 
     def _fitting_metrics(self):
-        natural = self.options.features == "inception" and self.configuration.image_size >= 96
+        natural = self.options.features == "inception" and self.configuration.picture_size >= 96
         return [name for name in METRICS if name != "niqe" or natural]
 
     @cached_property
@@ -148,6 +150,7 @@ class Task:
         options = {k: v for k, v in vars(self.options).items() if k not in REPEATED}
         return {
             **options,
+            "factors": list(self.filters),
             "metrics": list(self.metrics),
             "model": digest([self.options.checkpoint]),
             "references": f"{len(self.references)} pictures, {listing(self.references)}",

@@ -34,7 +34,8 @@ class Worker:
         torch.backends.cudnn.deterministic = True
         self.task, self.options = task, task.options
         self.model = task.options.load(task.device)
-        self.size = self.model.configuration.image_size
+        self.size = self.model.configuration.picture_size
+        self.channels = self.model.configuration.picture_channels
         features, self.diversity, self.niqe = measures(
             task.metrics, task.options.features, self.model, task.options.class_label
         )
@@ -44,11 +45,10 @@ class Worker:
 
     def _check(self):
         """ValueError, before anything is sampled, for settings that do not fit the model."""
-        blank = torch.zeros(1, self.model.configuration.in_channels, self.size, self.size)
         for setting in self.task.settings:
             if setting.kind == "guided":
-                refinement = self._refinement(setting, blank)
-                samplers.steps(self.model, [0], refinement, **self.options.sampling)
+                low_pass = self.task.filters[setting.factor]
+                self.options.check(self.model, low_pass, setting.range)
 
     def run(self, unit: Unit, tick: Callable[[int], object] = lambda evaluations: None) -> Result:
         """The same whatever was run before. Calls `tick` as the network is evaluated."""
@@ -90,14 +90,12 @@ class Worker:
             batch = jobs[i : i + self.options.batch_size]
             refinement = None
             if setting.kind == "guided":
-                y, masks = zip(*(references[index] for index, _ in batch))
-                mask = torch.cat(masks) if self.options.mask else None
-                refinement = self._refinement(setting, torch.cat(y), mask)
+                refinement = self._refinement(setting, [references[index] for index, _ in batch])
             seeds = [seed for _, seed in batch]
             for step in samplers.steps(self.model, seeds, refinement, **settings):
                 evaluations += len(batch)
                 tick(len(batch))
-            done.append(step.x.float().cpu())
+            done.append(self.model.decode(step.x).float().cpu())
         return torch.cat(done), time.perf_counter() - start, evaluations
 
     def _of_guided(self, setting, x, images, references):
@@ -124,7 +122,7 @@ class Worker:
         for index in range(unit.first, unit.last):
             path, mask = files[index], None
             try:
-                picture = load_image(path, self.size, self.model.configuration.in_channels)
+                picture = load_image(path, self.size, self.channels)
                 if self.options.mask and files is self.task.references:
                     mask = load_mask(self.options.mask, self.size, path)
                 found[index] = picture, mask
@@ -132,7 +130,10 @@ class Worker:
                 skipped.append((str(path), str(error)))
         return found, skipped
 
-    def _refinement(self, setting, y, mask=None):
+    def _refinement(self, setting, references):
+        y, masks = zip(*references)
+        y = self.model.encode(torch.cat(y))
+        mask = self.model.on_cells(torch.cat(masks)) if self.options.mask else None
         return self.options.refinement(y, self.task.filters[setting.factor], setting.range, mask)
 
     def _kept(self, setting, images, jobs):
@@ -150,10 +151,10 @@ class Worker:
         if setting.kind == "guided":
             low_pass = self.task.filters[setting.factor]
             return self.options.parameters(low_pass, setting.range)
-        return {"model": str(self.options.model or "bundled")}
+        return {"model": self.options.name}
 
     def _blank(self, count):
-        return torch.zeros(count, self.model.configuration.in_channels, self.size, self.size)
+        return torch.zeros(count, self.channels, self.size, self.size)
 
 
 class Here:

@@ -15,6 +15,13 @@ PIXELS_A_CELL = {
     "SC_Prior": 42,
     "Wan22": 16,
 }
+FRAMES_A_CELL = {  # pictures a latent frame, the first of them one, as above; 1 otherwise
+    "Cosmos1CV8x8x8": 8,
+    "HunyuanVideo": 4,
+    "LTXV": 8,
+    "Mochi": 6,
+    "Wan21": 4,
+}
 FOLDED = {"Flux2": 2}  # formats whose channels hold n x n cells of a grid n times as fine
 NUMBERS = 64  # of items that are looked for; LatentFromBatch knows as many
 DRAWN = 2**25  # values at most that are drawn to find an item's number
@@ -24,6 +31,12 @@ def pixels_a_cell(latent_format: formats.LatentFormat) -> float:
     """Image pixels along the side of a latent cell."""
     of_old_hosts = _by_class(PIXELS_A_CELL, latent_format, 8)
     return getattr(latent_format, "spacial_downscale_ratio", of_old_hosts)
+
+
+def frames_a_cell(latent_format: formats.LatentFormat) -> int:
+    """Pictures of a video in each latent frame but the first, which is one."""
+    of_old_hosts = _by_class(FRAMES_A_CELL, latent_format, 1)
+    return getattr(latent_format, "temporal_downscale_ratio", of_old_hosts)
 
 
 def folds(latent_format: formats.LatentFormat) -> int:
@@ -44,8 +57,9 @@ class Unfolded:
 
     def __call__(self, x: Tensor) -> Tensor:
         frames = x.movedim(1, -3)  # B ... Cnn h w
-        fine = torch.nn.functional.pixel_shuffle(frames, self.n)
-        return torch.nn.functional.pixel_unshuffle(self.low_pass(fine), self.n).movedim(-3, 1)
+        fine = torch.nn.functional.pixel_shuffle(frames, self.n).movedim(-3, 1)
+        low = self.low_pass(fine).movedim(1, -3)
+        return torch.nn.functional.pixel_unshuffle(low, self.n).movedim(-3, 1)
 
 
 class Part:

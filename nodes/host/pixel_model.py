@@ -1,4 +1,5 @@
-"""Checkpoints of ADM models and of those of Ho et al. as ordinary models of the host."""
+"""Checkpoints of ADM models and of those of Ho et al. as ordinary models of the host, of pixels or
+of the latents of an autoencoder that the file brings."""
 
 import logging
 import os
@@ -20,7 +21,8 @@ from comfy.model_patcher import ModelPatcher
 from comfy_execution.utils import get_executing_context
 
 from ...ilvr import Configuration
-from ...ilvr.checkpoint import BUNDLED, OtherKind, read, settings_files
+from ...ilvr.autoencoder import Autoencoder
+from ...ilvr.checkpoint import BUNDLED, DEFAULT, OtherKind, read, settings_files
 from ...ilvr.checkpoint.layouts import CONTROLNET, LATENT, LORA, VAE
 from ...ilvr.unet import Block, UNet
 from .reference import say_once
@@ -47,15 +49,17 @@ def register_folder():
 
 
 def checkpoints() -> list[str]:
-    """Names for the user to choose from, the bundled model first."""
-    return [BUNDLED.name, *folder_paths.get_filename_list(FOLDER)]
+    """Names for the user to choose from, the bundled models first, of these the default."""
+    bundled = sorted(BUNDLED, key=lambda name: name != DEFAULT)
+    files = [BUNDLED[name].name for name in bundled]
+    return [*files, *folder_paths.get_filename_list(FOLDER)]
 
 
 def checkpoint_path(name: str) -> str:
     """The file of a name; ValueError where it is gone."""
     path = folder_paths.get_full_path(FOLDER, name)
-    if path is None and name == BUNDLED.name:
-        return str(BUNDLED)
+    if path is None:
+        path = next((str(file) for file in BUNDLED.values() if file.name == name), None)
     if path is None:
         raise ValueError(
             f"There is no checkpoint {name} in models/{FOLDER} any more; put it back or choose "
@@ -72,12 +76,14 @@ def fingerprint(name: str) -> list[tuple[str, float, int]]:
 
 
 def load(path: str, disable_dynamic: bool = True) -> ModelPatcher:
-    """The host's model of a checkpoint. Raises ValueError for a file of another kind.
+    """The host's model of a checkpoint, for newer hosts to load it again with: a plain ModelPatcher
+    is never dynamic."""
+    return load_with_vae(path)[0]
 
-    disable_dynamic: what newer hosts ask of the function that they load a model again with; a
-    plain ModelPatcher is never dynamic.
-    """
-    state, recognised = _read(path)
+
+def load_with_vae(path: str) -> tuple[ModelPatcher, comfy.sd.VAE]:
+    """The host's model and VAE of a checkpoint. Raises ValueError for a file of another kind."""
+    state, recognised, autoencoder = _read(path)
     configuration = recognised.configuration
     if assumed := recognised.assumed:
         logging.warning(
@@ -85,13 +91,17 @@ def load(path: str, disable_dynamic: bool = True) -> ModelPatcher:
             f"noise, `python -m ilvr convert --set NAME=VALUE` makes a file that says what it is."
         )
     config = PixelConfig({"configuration": configuration})
+    pixels = {"pixel_space_vae": torch.tensor(1.0)}
+    vae = comfy.sd.VAE(sd=autoencoder.state_dict() if autoencoder else pixels)
+    if autoencoder:
+        config.latent_format = Latents(autoencoder)
     config.set_inference_dtype(_dtype(state), None)
     model = PixelModel(config, device=memory.unet_offload_device())
     model.load_model_weights(state, "")
     model.train(False)
     patcher = ModelPatcher(model, memory.get_torch_device(), memory.unet_offload_device())
     patcher.cached_patcher_init = (load, (path,))
-    return patcher
+    return patcher, vae
 
 
 def _read(path):
@@ -107,10 +117,6 @@ def _dtype(state):
     count, weights = comfy.utils.calculate_parameters(state), comfy.utils.weight_dtype(state)
     dtype = memory.unet_dtype(model_params=count, supported_dtypes=DTYPES, weight_dtype=weights)
     return memory.unet_manual_cast(dtype, memory.get_torch_device(), DTYPES) or dtype
-
-
-def vae():
-    return comfy.sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)})
 
 
 def conditioning(model: ModelPatcher, label: int | None) -> list:
@@ -132,14 +138,23 @@ class PixelConfig(comfy.supported_models_base.BASE):
     supported_inference_dtypes = DTYPES
 
 
+class Latents(comfy.latent_formats.LatentFormat):
+    """The latents of an autoencoder as they are, and their colours for previews."""
+
+    def __init__(self, autoencoder: Autoencoder):
+        self.latent_channels = autoencoder.channels
+        factors, bias = autoencoder.float().requires_grad_(False).colours()
+        self.latent_rgb_factors, self.latent_rgb_factors_bias = factors.tolist(), bias.tolist()
+
+
 class PixelModel(comfy.model_base.BaseModel):
-    """A BaseModel around the core's U-Net: labels, clipping of x_0, any schedule and length."""
+    """A BaseModel around the core's U-Net: labels, clipping of pixels, any schedule and length."""
 
     def __init__(self, config, device=None):
-        eps = comfy.model_base.ModelType.EPS
-        super().__init__(config, eps, device=device, unet_model=PixelUNet)
-        self.configuration: Configuration = config.unet_config["configuration"]
-        self.model_sampling = PixelSampling(self.configuration)
+        configuration: Configuration = config.unet_config["configuration"]
+        kind, sampling = SAMPLING[configuration.prediction]
+        super().__init__(config, kind, device=device, unet_model=PixelUNet)
+        self.configuration, self.model_sampling = configuration, sampling(configuration)
 
     def memory_required(self, input_shape, cond_shapes=None):
         """Bytes of activations: at most 12 tensors of full size and width live at once, and the
@@ -157,8 +172,9 @@ class PixelModel(comfy.model_base.BaseModel):
             conds["y"] = comfy.conds.CONDRegular(torch.tensor([label]))
         return conds
 
-    def _say_if_far_above(self, height, width):
-        trained = self.configuration.image_size
+    def _say_if_far_above(self, *size):
+        height, width = (self.configuration.compression * length for length in size)
+        trained = self.configuration.picture_size
         if max(height, width) < FAR * trained:
             return
         text = (
@@ -175,10 +191,11 @@ class PixelModel(comfy.model_base.BaseModel):
         return timestep
 
     def _apply_model(self, *args, **kwargs):
-        return super()._apply_model(*args, **kwargs).clamp(-1, 1)
+        x0 = super()._apply_model(*args, **kwargs)
+        return x0.clamp(-1, 1) if self.configuration.compression == 1 else x0
 
 
-class PixelSampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS):
+class Schedule(comfy.model_sampling.ModelSamplingDiscrete):
     """The host's discrete schedule with the table of guided-diffusion, of any length."""
 
     def __init__(self, configuration: Configuration):
@@ -193,51 +210,64 @@ class PixelSampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_samp
         return super().percent_to_sigma(percent)
 
 
+class NoiseSampling(Schedule, comfy.model_sampling.EPS):
+    """Of networks that predict the noise."""
+
+
+class VSampling(Schedule, comfy.model_sampling.V_PREDICTION):
+    """Of networks that predict v."""
+
+
+SAMPLING = {
+    "eps": (comfy.model_base.ModelType.EPS, NoiseSampling),
+    "v": (comfy.model_base.ModelType.V_PREDICTION, VSampling),
+}
+
+
 class PixelUNet(UNet):
     """The core's U-Net as the host calls it, interruptible between its blocks."""
 
     def __init__(self, configuration: Configuration, **layers):
         super().__init__(configuration, **layers)
-        self.size_step, self.image_size = configuration.size_step, configuration.image_size
+        self.configuration = configuration
         for module in self.modules():
             if isinstance(module, Block):
                 module.register_forward_pre_hook(_stop_if_interrupted)
 
     def forward(self, x, timesteps, context=None, y=None, transformer_options=None, **kwargs):
-        """The noise in x; its learned variance goes where transformer_options ask for it."""
+        """What the host's model sampling takes, the noise in x or v; a learned variance goes where
+        transformer_options ask for it."""
         self._check(x, y)
         channels = x.shape[1]
-        noise, variance = super().forward(x, timesteps, y).tensor_split([channels], dim=1)
+        predicted, variance = super().forward(x, timesteps, y).tensor_split([channels], dim=1)
         take = (transformer_options or {}).get(VARIANCE)
         if take is not None and variance.shape[1]:
             take(variance.float())
-        return noise
+        return predicted
 
     def _check(self, x, y):
-        height, width = x.shape[-2:]
-        if x.shape[1] != self.in_channels:
+        of, cell = self.configuration, self.configuration.compression
+        height, width = (size * cell for size in x.shape[-2:])
+        if x.shape[1] != of.in_channels:
             raise ValueError(
-                f"The latent has {x.shape[1]} channels and this pixel model takes "
-                f"{self.in_channels}; use the latent of NoisedReference or the VAE of its loader."
+                f"The latent has {x.shape[1]} channels and this model takes {of.in_channels}; use "
+                f"the latent of NoisedReference or the VAE of its loader."
             )
-        if 4 * max(height, width) <= self.image_size:
+        if cell == 1 and 4 * max(height, width) <= of.image_size:
             raise ValueError(
                 f"The latent is of {width} x {height} pixels and this model was trained for "
-                f"{self.image_size}: it has no smaller latents, so use the one of NoisedReference."
+                f"{of.image_size}: it has no smaller latents, so use the one of NoisedReference."
             )
-        if height % self.size_step or width % self.size_step:
+        step = of.size_step * cell
+        if height % step or width % step:
             raise ValueError(
-                f"This model makes pictures whose width and height divide by {self.size_step}; "
+                f"This model makes pictures whose width and height divide by {step}; "
                 f"{width} x {height} does not."
             )
         if self.num_classes is not None and y is None:
             raise ValueError(
                 "This model needs a class: connect the conditioning of LoadUnconditionalModel."
             )
-
-    @property
-    def in_channels(self):
-        return self.input_blocks[0][0].in_channels
 
 
 def _show(text):

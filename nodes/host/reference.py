@@ -35,15 +35,17 @@ class EncodedReference:
         folded = self.samples.shape[1] == 128 and self.compression == 16  # as Flux.2 does
         return self.compression / (2 if folded else 1)
 
-    def fitted(self, model, x: Tensor, numbers: list[int]) -> NoisedReference:
+    def fitted(self, model, x: Tensor, numbers: list[int], low_pass) -> NoisedReference:
         """The core's reference for states like x, in the model's own space.
 
-        numbers: of the batch's items, which choose their reference and its noise. Raises
-        ValueError for other channels, another aspect or another number of frames.
+        numbers: of the batch's items, which choose their reference and its noise. low_pass: of
+        the model's latents; where it keeps only what all frames share, the reference's frames may
+        be others than x's. Raises ValueError for other channels, another aspect or another number
+        of frames.
         """
         one_frame = x.ndim == 4 or x.shape[2] == 1
         samples = self.samples if self.pictures is None or not one_frame else self.pictures
-        samples, own = _match_frames(samples.float(), x, model)
+        samples, own = _match_frames(samples.float(), x, model, low_pass)
         _say_what_is_left_out(samples, x, numbers)
         if samples.shape[1] != x.shape[1]:
             raise ValueError(
@@ -97,7 +99,7 @@ def encode(vae, image: Tensor, length: int) -> tuple[Tensor, Tensor | None]:
     return vae.encode(held), torch.cat([vae.encode(picture[None]) for picture in image])
 
 
-def _match_frames(samples, x, model):
+def _match_frames(samples, x, model, low_pass):
     """samples with as many frames as x, and a mask (1, 1, T, 1, 1) where x has more of them."""
     if samples.ndim == 4 and x.ndim == 5:  # of a VAE that encodes each frame by itself
         samples = samples.unsqueeze(2)
@@ -108,6 +110,8 @@ def _match_frames(samples, x, model):
     if x.ndim == 4 or samples.shape[2] == x.shape[2]:
         return samples, None
     kind = type(model).__name__
+    if low_pass.is_mean_over(max(samples.shape[2], x.shape[2])):
+        samples = samples.mean(2, keepdim=True)
     if samples.shape[2] == 1 and kind != "QwenImage":
         return samples.expand(-1, -1, x.shape[2], -1, -1), None
     before, after = _added_frames(kind, x.shape[2] - samples.shape[2])

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from comfy.patcher_extension import WrappersMP
 from comfy.samplers import KSAMPLER
 
-from ...ilvr import ConditioningRange, LowPassFilter, Refinement
+from ...ilvr import BandPassFilter, ConditioningRange, Refinement
+from ...ilvr.guidance import refuse_the_reference_itself
 from .functions import check_sampler, foreign, name_of, no_state
-from .latents import Unfolded, folds, pixels_a_cell
+from .latents import Unfolded, folds, frames_a_cell, pixels_a_cell
 from .reference import EncodedReference, say_once
 from .run import GuidedRun, ModelProxy
 
@@ -29,7 +30,7 @@ class Guide:
     """
 
     reference: EncodedReference | None
-    low_pass: LowPassFilter
+    low_pass: BandPassFilter
     range: ConditioningRange
     form: str = "state"
     strength: float = 1.0
@@ -61,15 +62,14 @@ class Guide:
     def refinement(self, run: GuidedRun, x) -> Refinement:
         """The core's refinement for states like x (B, C, ..., h, w) of a run."""
         latent_format, numbers = run.base_model.latent_format, run.numbers
-        n = folds(latent_format)
-        if self.reference is None:
-            cell = pixels_a_cell(latent_format) / n
+        n, given = folds(latent_format), self.reference
+        cell = pixels_a_cell(latent_format) / n if given is None else given.cell
+        low_pass = self.low_pass.on_cells(cell, frames_a_cell(latent_format))
+        if given is None:
             self._refuse_the_reference_itself(cell)
             reference = run.sampled_reference(x)
         else:
-            cell = self.reference.cell
-            reference = self.reference.fitted(run.base_model, x, numbers)
-        low_pass = self.low_pass.on_cells(cell)
+            reference = given.fitted(run.base_model, x, numbers, low_pass)
         return self._refinement(reference, low_pass if n == 1 else Unfolded(low_pass, n))
 
     def _refinement(self, reference, low_pass):
@@ -77,17 +77,11 @@ class Guide:
         return Refinement(reference, low_pass, self.range, form, self.strength)
 
     def _refuse_the_reference_itself(self, cell, mask=None):
-        factor = self.low_pass.factor
         free = mask is not None or self.range.end > 0 or self.strength < 1
-        if factor > cell or free:
-            return
         if cell > 1:
-            raise ValueError(
-                f"Factor {factor:g} is no more than the {cell:g} pixels of a latent cell, so that "
-                f"the result would be the reference itself; use a factor of {2 * cell:g} or more, "
-                f"end the range above 0, or give a mask."
-            )
-        logging.warning("ILVR: with factor 1 the result is the reference itself.")
+            refuse_the_reference_itself(self.low_pass, cell, free)
+        elif self.low_pass.keeps_all and not free:
+            logging.warning("ILVR: with factor 1 the result is the reference itself.")
 
 
 def guided(sampler: KSAMPLER, guide: Guide) -> KSAMPLER:

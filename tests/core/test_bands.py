@@ -7,10 +7,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ilvr import BandPassFilter, LowPassFilter, NoisedReference, Refinement, match_low_frequencies
+from ilvr import (
+    BandPassFilter,
+    ItemNoise,
+    LowPassFilter,
+    NoisedReference,
+    Refinement,
+    match_low_frequencies,
+)
 from ilvr.cli import main
 from ilvr.low_pass import CHANNELS, filters
 from ilvr.resampling import KERNELS
+from ilvr.schedule import Level
 
 FREED = {
     "the mean": BandPassFilter(1, 1e6),
@@ -183,3 +191,34 @@ def test_the_command_line_keeps_a_band(tmp_path, capsys):
     ]  # fmt: skip
     assert main([*arguments, "--keep", "32-4"]) == 2
     assert "coarsest factor above" in capsys.readouterr().err
+
+
+GREYS = [0.1, 0.25, 0.5, 0.7, 0.9, 1.0]
+MASKS = {str(grey): torch.full((1, 1, 64, 64), grey) for grey in GREYS} | {
+    "a gradient": torch.linspace(0, 1, 64).expand(1, 1, 64, 64),
+    "black and white": (torch.arange(64) > 20).float().expand(1, 1, 64, 64),
+}
+
+
+@pytest.mark.parametrize("level", [Level(400.0, 0.8, 0.6), Level(400.0, 1.0, 7.0)], ids=str)
+@pytest.mark.parametrize("mask", MASKS)
+def test_under_every_mask_the_state_keeps_its_noise(mask, level):
+    phi, count = LowPassFilter(4), 96
+    eps, noise = random(count, 3, 64, 64), ItemNoise(range(count))
+    reference = NoisedReference(torch.zeros(1, 3, 64, 64), mask=MASKS[mask])
+    refined = Refinement(reference, phi).state(level.noise * eps, level, noise) / level.noise
+    assert (refined - eps).std() > 0.01
+    for before, after in ((eps, refined), (phi(eps), phi(refined))):
+        assert abs(after.var() / before.var() - 1) < 0.02
+        columns = after.var((0, 1, 2)) / before.var((0, 1, 2))
+        assert (columns - 1).abs().max() < 0.1  # at the border of a mask too
+
+
+def test_the_greyer_a_mask_the_more_is_followed():
+    x, y, phi = random(1, 3, 32, 32), random(1, 3, 32, 32, seed=1), LowPassFilter(4)
+    followed = []
+    for grey in (0.0, 0.5, 0.7, 1.0):
+        reference = NoisedReference(y, mask=torch.full((1, 1, 32, 32), grey))
+        refined = Refinement(reference, phi).finished(x)
+        followed.append(((phi(refined - x) * phi(y - x)).sum() / phi(y - x).square().sum()).item())
+    assert followed == pytest.approx([0, 0.25, 0.49, 1], abs=1e-4)

@@ -18,7 +18,7 @@ def grain(images):
 
 @pytest.mark.parametrize("factor", [4, 8, 16])
 def test_new_detail_under_the_same_layout_without_leftover_noise(factor):
-    y, model = pictures(500, 8), ilvr.load()
+    y, model = pictures(500, 8), ilvr.load("landscapes-64")
     low_pass = ilvr.LowPassFilter(factor)
     refinement = ilvr.Refinement(ilvr.NoisedReference(y), low_pass)
     images = ilvr.sample(model, range(8), refinement)
@@ -29,7 +29,7 @@ def test_new_detail_under_the_same_layout_without_leftover_noise(factor):
 
 
 def test_flat_clip_art_becomes_textured():
-    y, model = ilvr.load_image(REFERENCES / "clip-art.png", 64), ilvr.load()
+    y, model = ilvr.load_image(REFERENCES / "clip-art.png", 64), ilvr.load("landscapes-64")
     refinement = ilvr.Refinement(ilvr.NoisedReference(y), ilvr.LowPassFilter(8))
     images = ilvr.sample(model, range(4), refinement)
     meadow, flat = images[..., 56:, :32], y[..., 56:, :32]

@@ -241,9 +241,11 @@ def test_half_precision_is_close(tmp_path, dtype):
 
 
 def test_the_bundled_model_is_an_ordinary_small_checkpoint():
-    assert BUNDLED.stat().st_size <= 12e6
-    assert {value.dtype for value in load_file(BUNDLED).values()} == {torch.float16}
-    bundled = load()
+    assert BUNDLED["landscapes-64"].stat().st_size <= 12e6
+    assert {value.dtype for value in load_file(BUNDLED["landscapes-64"]).values()} == {
+        torch.float16
+    }
+    bundled = load("landscapes-64")
     assert bundled.configuration.image_size == 64
     assert bundled.configuration.learn_sigma
     assert sample(bundled, [0], steps=2).shape == (1, 3, 64, 64)

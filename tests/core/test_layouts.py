@@ -309,6 +309,13 @@ def test_samples_in_the_size_and_the_schedule_of_the_configs(tmp_path):
     assert np.allclose(model.schedule.betas, np.linspace(1e-4, 0.01, 100))
 
 
+@pytest.mark.parametrize("kind, prediction", [("epsilon", "eps"), ("v_prediction", "v")])
+def test_what_the_network_predicts_is_read_from_the_schedule(tmp_path, kind, prediction):
+    path = folder(tmp_path, "google")
+    write(path / "scheduler" / "scheduler_config.json", LINEAR | {"prediction_type": kind})
+    assert load(path).configuration.prediction == prediction
+
+
 @pytest.mark.parametrize(
     "changes, message",
     [
@@ -334,7 +341,7 @@ def test_networks_that_differ_are_refused(tmp_path, changes, message):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"prediction_type": "v_prediction"}, "prediction_type = 'v_prediction'.*epsilon is need"),
+        ({"prediction_type": "sample"}, "prediction_type = 'sample'.*epsilon or v_prediction is"),
         ({"beta_schedule": "sigmoid"}, "beta_schedule = 'sigmoid'"),
         ({"beta_schedule": None}, "beta_schedule = None"),
         ({"trained_betas": [0.1, 0.2]}, "trained_betas"),

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from ilvr import Configuration, DiffusionModel
+from ilvr.autoencoder import COMPRESSION, Autoencoder
 
 # Ends of the names of their scales, in every layout.
 NORMS = (".0.weight", "norm.weight", "norm1.weight", "norm2.weight", "norm_out.weight")
@@ -48,10 +49,22 @@ CONFIGURATIONS = {
     "half_width": _tiny(64, (0.5, 1, 1), 1, (4,), num_head_channels=32),
     "fixed_variance": _tiny(32, (1, 2), 1, (1,), learn_sigma=False, num_head_channels=32),
 }
+LATENT = Configuration(  # pictures of 64x64
+    32, (1, 2), 1, (2,), in_channels=4, learn_sigma=False, image_size=8, num_head_channels=32,
+    norm_groups=16, prediction="v", compression=COMPRESSION,
+)  # fmt: skip
 
 
 def model(configuration):
     network = configuration.network()
     network.load_state_dict(state_dict(configuration))
     network.eval().requires_grad_(False)
-    return DiffusionModel(network, configuration)
+    return DiffusionModel(network, configuration, autoencoder(configuration))
+
+
+def autoencoder(configuration):
+    """That of a latent model, whose latents are of about unit variance; else None."""
+    if configuration.compression == 1:
+        return None
+    shapes = {name: tuple(t.shape) for name, t in Autoencoder().state_dict().items() if t.ndim}
+    return Autoencoder.of(weights(shapes)).requires_grad_(False)

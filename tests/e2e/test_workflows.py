@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ilvr import LowPassFilter
+from ilvr import BandPassFilter, LowPassFilter
 from scripts.workflows import WORKFLOWS, drawn
 from tests.e2e import models, workflows
 from tests.e2e.graphs import node
@@ -20,7 +20,8 @@ from tooling.server import PACK, Refused, picture, serving
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 BUNDLED = [
     "factors", "first-steps", "inpainting", "low-pass-preview", "paint-to-image", "ranges",
-    "sampler-or-model", "scribble-editing", "super-resolution", "translation", "two-references",
+    "recolour", "relight", "sampler-or-model", "scribble-editing", "super-resolution",
+    "translation", "two-references",
 ]  # fmt: skip
 FAMILIES = {
     "flux-keep-layout": "flux", "img2img-keep-layout": "sd15", "sd15-keep-layout": "sd15",
@@ -200,6 +201,19 @@ def test_first_steps_run_as_they_are(server, info):
     (images,), (reference,) = run(server, prompt(load("first-steps"), info))
     assert images.shape == (4, 3, 64, 64)
     assert off(images, reference, 8) < 1
+
+
+@pytest.mark.parametrize(
+    "name, kept",
+    [
+        ("relight", BandPassFilter(1, 32)),
+        ("recolour", LowPassFilter(1, channels="luminance")),
+    ],
+)
+def test_what_is_kept_stays_and_the_light_or_the_colours_change(server, info, name, kept):
+    (images,), (reference,) = painted(server, info, name)
+    change = images - reference
+    assert kept(change).abs().mean() < 2 < 10 < change.abs().mean()
 
 
 def test_scribbles_stay_where_they_are(server, info):

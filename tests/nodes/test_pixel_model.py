@@ -187,7 +187,7 @@ def test_says_what_does_not_fit():
     model = load()[0]
     with pytest.raises(ValueError, match="divide by 8; 60 x 64 does not"):
         sample(model, "euler", sigmas(model, 2), latent=torch.zeros(1, 3, 64, 60))
-    with pytest.raises(ValueError, match="4 channels and this pixel model takes 3"):
+    with pytest.raises(ValueError, match="4 channels and this model takes 3"):
         sample(model, "euler", sigmas(model, 2), latent=torch.ones(1, 4, 64, 64))
     with pytest.raises(ValueError, match="of 8 x 8 pixels and this model was trained for 64"):
         sample(model, "euler", sigmas(model, 2), latent=torch.zeros(1, 3, 8, 8))

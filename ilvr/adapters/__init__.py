@@ -1,0 +1,1 @@
+"""ILVR inside other libraries: each module imports its library, and nothing else imports it."""

@@ -1,0 +1,5 @@
+"""ILVR in pipelines of diffusers: `pipe(prompt, callback_on_step_end=guide(pipe, image, phi))`."""
+
+from .guide import Guide, guide
+
+__all__ = ["Guide", "guide"]
