@@ -35,13 +35,13 @@ def whole(least: int, most: int) -> Kind:
 
 
 def number(least: float, most: float) -> Kind:
-    return Kind(f"a number from {least:g} to {most:g}", lambda x: _real(x) and least <= x <= most)
+    return Kind(f"a number from {least:g} to {most:g}", lambda x: real(x) and least <= x <= most)
 
 
 def between(least: float, most: float) -> Kind:
     """Neither of the two."""
     words = f"a number between {least:g} and {most:g}"
-    return Kind(words, lambda value: _real(value) and least < value < most)
+    return Kind(words, lambda value: real(value) and least < value < most)
 
 
 def flag() -> Kind:
@@ -72,5 +72,6 @@ def optional(kind: Kind) -> Kind:
     return Kind(f"null or {kind.words}", lambda value: value is None or kind.fits(value))
 
 
-def _real(value):
+def real(value) -> bool:
+    """Whether it is a number; not a finite one alone."""
     return isinstance(value, Real) and not isinstance(value, bool)

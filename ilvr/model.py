@@ -4,6 +4,7 @@ latents, the autoencoder between those and pictures."""
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from numbers import Integral
 from typing import Annotated, get_type_hints
 
 import torch
@@ -177,7 +178,7 @@ class DiffusionModel:
         classes = self.configuration.num_classes
         if classes is None and label is not None:
             raise ValueError(f"Class label {label} was given, but this model has no classes.")
-        if classes is not None and (label is None or not 0 <= label < classes):
+        if classes is not None and not (isinstance(label, Integral) and 0 <= label < classes):
             given = "No class label was given" if label is None else f"Class label {label} is given"
             raise ValueError(f"{given}; this model needs one from 0 to {classes - 1}.")
 

@@ -1,6 +1,8 @@
 """What comes from outside, looked at where it enters: text, JSON, numbers, tensors."""
 
 import json
+import reprlib
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,6 +12,15 @@ from torch import Tensor
 def printable(text: str) -> str:
     """Text in which what moves a terminal's cursor or hides is spelled out, as Python does it."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def path_of(value) -> Path:
+    """The path that a text or a path says. ValueError for anything else."""
+    try:
+        return Path(value)
+    except TypeError:
+        given = printable(reprlib.repr(value))
+        raise ValueError(f"{given} is no path; the name of a file or folder is needed.") from None
 
 
 def parsed(text: str):

@@ -75,7 +75,7 @@ def translated(
     layout = layout_of(state)
     try:
         given = layout.translate(state)
-        recognised = _recognised(given, layout, metadata or {}, overrides or {})
+        recognised = _recognised(given, layout, metadata, overrides)
         configuration = recognised.configuration
         configuration.schedule()
         channels = configuration.in_channels
@@ -174,7 +174,10 @@ def _assumed(known, layout) -> Configuration:
 
 def _checked(values, source):
     """`values` of the kinds of Configuration; resolutions of attention turned into rates."""
-    values, known = dict(values), kinds()
+    values, known = {} if values is None else values, kinds()
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{source} is no mapping of names to values.")
+    values = {str(name): value for name, value in values.items()}
     try:
         if "attention_resolutions" in values and "image_size" in values:
             size = known["image_size"].of("image_size", values["image_size"])

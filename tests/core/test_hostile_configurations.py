@@ -13,7 +13,8 @@ from ilvr.cli import main
 from ilvr.model import kinds
 
 from .test_hostile_checkpoints import refused
-from .test_layouts import LINEAR, folder, write
+from .test_layouts import LINEAR, config, folder, write
+from .test_layouts import state_dict as of_layout
 from .tiny import CONFIGURATIONS, state_dict
 
 TINY = CONFIGURATIONS["unconditional"]
@@ -113,24 +114,25 @@ KEYS = ("block_out_channels", "down_block_types", "sample_size", "in_channels", 
         "flip_sin_to_cos", "downsample_type", "resnet_time_scale_shift", "act_fn",
         "num_class_embeds", "downsample_padding", "_class_name")  # fmt: skip
 FINE = {"sample_size": [None, 1024], "attention_head_dim": [None], "num_class_embeds": [None],
-        "_class_name": [None]}  # fmt: skip
+        "_class_name": [None], "freq_shift": [0], "flip_sin_to_cos": [True],
+        "downsample_padding": [True, 0]}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", KEYS)
 def test_values_of_diffusers_configurations_are_refused(google, name):
     for value in ABSURD:
         if value not in FINE.get(name, ()):
-            file = folder(google.parent, "google", **{name: value}) / "unet" / "config.json"
+            write(google / "unet" / "config.json", config("google", **{name: value}))
             with pytest.raises(ValueError) as error:
                 inspect(google)
-            assert "\n" not in str(error.value) and len(str(error.value)) < 700, file
+            assert "\n" not in str(error.value) and len(str(error.value)) < 700, value
 
 
 @pytest.mark.parametrize(
     "name", ["num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type"]
 )
 def test_values_of_schedules_are_refused(google, name):
-    folder(google.parent, "google")
+    write(google / "unet" / "config.json", config("google"))
     for value in ABSURD:
         write(google / "scheduler" / "scheduler_config.json", LINEAR | {name: value})
         with pytest.raises(ValueError) as error:
@@ -161,9 +163,7 @@ def test_absurd_places_in_other_layouts_are_unknown_keys(tmp_path, name, place):
 
 
 def test_queries_that_do_not_fit_their_keys_are_damage(google):
-    from .test_layouts import state_dict as of_layout
-
-    folder(google.parent, "google")
+    write(google / "unet" / "config.json", config("google"))
     state = of_layout("diffusers", "google")
     name = next(name for name in state if name.endswith("to_q.weight"))
     for shape in ((), (3,), (2, 5)):
@@ -173,7 +173,7 @@ def test_queries_that_do_not_fit_their_keys_are_damage(google):
             load(google)
 
 
-@pytest.mark.parametrize("length", [1, 10, 19, 20])
+@pytest.mark.parametrize("length", [2, 10, 19, 20])
 def test_a_schedule_without_signal_at_its_end_is_refused(length):
     with pytest.raises(ValueError, match=f"leave some signal after their {length} steps"):
         NoiseSchedule.linear(length)
