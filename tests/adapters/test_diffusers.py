@@ -164,6 +164,13 @@ def test_frames_of_a_video_are_followed_each():
     x = torch.rand(1, 3, 9, 128, 128, generator=draws) * 2 - 1
     found, _ = states(made, callback_on_step_end=guide(made.pipe, x, LowPassFilter(N)))
     assert error(made, found, made.clean(x)) < 1e-4
+
+    slow = LowPassFilter(N, frames=9).on_cells(8, 4)
+    g = guide(made.pipe, x, LowPassFilter(N, frames=9))
+    _, finished = states(made, callback_on_step_end=g)
+    assert slow(finished - made.clean(x)).abs().max() < 1e-5
+    assert low(made, finished - made.clean(x)).abs().max() > 0.01
+
     frames = [Image.open(PICTURE)] * 9
     found, _ = states(made, callback_on_step_end=guide(made.pipe, frames, LowPassFilter(N)))
     y = made.clean(pixels(made))

@@ -31,7 +31,8 @@ def guide(
     pipeline makes; a list of them, cycled to the batch; or a tensor (B, 3, H, W) in [-1, 1] of that
     size. For pipelines of videos one picture is held for all frames, a list is the frames of one
     video, and a list of lists or a tensor (B, 3, T, H, W) is several.
-    low_pass: the filter, its factor in pixels. range: the timesteps, of a flow 1000 times sigma.
+    low_pass: a LowPassFilter or BandPassFilter, its factors in pixels.
+    range: the timesteps, of a flow 1000 times sigma.
     noise, seed: of the reference, as `NoisedReference` takes them; item i takes seed + i.
     mask: white = 1 = follow, of the reference's size; a tensor is (1 or B, 1, H, W) in [0, 1].
     height, width: as given to the pipeline; needed only for those whose latents are tokens (Flux,
@@ -76,7 +77,7 @@ class Guide:
         mask = None if self.mask is None else self._mask(own)
         reference = NoisedReference(clean, self.noise, mask, self.seed)
 
-        low_pass = self.low_pass.on_cells(self._grid.pixels)
+        low_pass = self.low_pass.on_cells(self._grid.pixels, self._grid.length)
         self._refinement = Refinement(reference, low_pass, self.range)
 
     def _mask(self, own):

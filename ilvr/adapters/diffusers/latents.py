@@ -11,10 +11,11 @@ PIPELINES = (  # beginnings of the names of the families that are known
     "AnimateDiff", "Chroma", "Flux", "KandinskyV22", "LTX", "LatentConsistencyModel",
     "QwenImage", "Sana", "StableDiffusion", "Wan", "ZImage",
 )  # fmt: skip
-COMPRESSION = (
+COMPRESSION = (  # the names of a cell's width in pixels, and of its length in frames
     "vae_scale_factor", "vae_scale_factor_spatial", "vae_spatial_compression_ratio",
     "movq_scale_factor",
 )  # fmt: skip
+COMPRESSION_IN_TIME = ("vae_scale_factor_temporal", "vae_temporal_compression_ratio")
 
 
 def check(pipe):
@@ -43,7 +44,8 @@ class Grid:
     """
 
     def __init__(self, pipe, latents: Tensor, size: tuple[int, int]):
-        self.pixels = next((getattr(pipe, n) for n in COMPRESSION if hasattr(pipe, n)), 1)
+        self.pixels = _first(pipe, COMPRESSION)
+        self.length = _first(pipe, COMPRESSION_IN_TIME)
         self.channels, self.patch = latents.shape[1], 1
         self.frames = latents.shape[2] if latents.ndim == 5 else 1
         self.cells = tuple(latents.shape[-2:])
@@ -101,6 +103,10 @@ class Grid:
             )
         x = x.expand(-1, -1, self.frames, -1, -1)
         return x if self._axes == 5 else x[:, :, 0]
+
+
+def _first(pipe, names):
+    return next((getattr(pipe, name) for name in names if hasattr(pipe, name)), 1)
 
 
 def encode(pipe, pictures: Tensor, device) -> Tensor:
