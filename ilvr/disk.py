@@ -23,9 +23,11 @@ def whole(path: Path, replace: bool = True) -> Iterator[Path]:
     partial = path.with_name(PARTIAL.format(secrets.token_hex(8)))
     try:
         partial.touch(exist_ok=False)
+        mode = partial.stat().st_mode
         yield partial
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
+        partial.chmod(mode)  # some writers put a file of their own in its place
         (os.replace if replace else _claim)(partial, path)
     finally:
         partial.unlink(missing_ok=True)

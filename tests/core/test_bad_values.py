@@ -129,7 +129,7 @@ TAKEN = {  # a function of one value, and those which it must refuse
     "beta_range": (lambda x: NoiseSchedule.linear(1000, x), [*STRANGE[1:], [1, 1], ["a", "b"]]),
     "named": (NoiseSchedule.named, STRANGE),
     "karras": (SCHEDULE.karras, [*STRANGE, 0, 1001, 2.5]),
-    "respaced": (SCHEDULE.respaced, [None, "text", {}, object(), 1j, 0, 10**9, [[]], "ddim", "1,,"]),
+    "respaced": (SCHEDULE.respaced, [None, "text", object(), 1j, 0, 10**9, [[]], "ddim", "1,,"]),
     "load": (ilvr.load, [*STRANGE, "", "/", "n" * 300, "\0"]),
     "device": (lambda x: ilvr.load(device=x), ["text", "meta", [], object(), "cuda:99", "mps:3"]),
     "dtype": (lambda x: ilvr.load(dtype=x), [*STRANGE, torch.int8, torch.complex64]),
