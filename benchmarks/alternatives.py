@@ -37,10 +37,11 @@ SHOWN = ["render-lake", "clip-art", "pixel-art"]
 
 
 def image_to_image(model, denoise, y, seeds):
+    """In the model's own space."""
     levels = model.schedule.karras(int(STEPS / denoise))[-STEPS - 1 :]
     noise = ItemNoise(seeds)
     x = levels[0].noised(y, noise.draw("start", 1000, y))
-    for step in dpmpp_2m(model.denoiser(), x, levels, noise):
+    for step in dpmpp_2m(model.denoiser(), x, levels, noise, clip=model.autoencoder is None):
         pass
     return step.x
 

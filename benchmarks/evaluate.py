@@ -1,4 +1,4 @@
-"""The paper's tables on the bundled model: `python -m benchmarks.evaluate` (`make evaluate`).
+"""The paper's tables on landscapes-64: `python -m benchmarks.evaluate` (`make evaluate`).
 
 References and real pictures are held-out renders, no picture in both. Stopped at any moment, it
 goes on where it was. Everything is kept in output/evaluate/: a folder for each part, and
@@ -61,7 +61,8 @@ def main():
 def parts(counts, out):
     """(title, name, references, arguments) of each `ilvr evaluate`."""
     drawn = out.parent / "pictures"
-    model = ["--features", "model", "--batch-size", 16]
+    model = ["--model", "landscapes-64", "--features", "model", "--batch-size", 16]
+    model += ["--start", "noise"]
     count = counts["table-1"]
     renders = pictures(drawn / f"renders-{count}", count, lambda i: landscape(HELD_OUT + i))
     real = pictures(drawn / f"real-{count}", count, lambda i: landscape(REAL + i))

@@ -1,22 +1,25 @@
-"""The bundled model alone, with no reference: `python -m benchmarks.unconditional`.
+"""Models alone, with no reference: `python -m benchmarks.unconditional --model landscapes-64`.
 
-The Frechet distance (28 features, see tooling/frechet.py) of samples to as many held-out renders,
-beside that of other renders to them, and their variety: the standard deviations of the features as
-a share of the renders', in the mean. What is finished is kept in output/unconditional/, so that a
-stopped run goes on. The sheet of a sampler shows its first 32 pictures.
+The Frechet distance (28 features, see tooling/frechet.py) of samples to as many held-out renders
+of their size, beside that of other renders to them, and their variety: the standard deviations of
+the features as a share of the renders', in the mean. What is finished is kept in
+output/unconditional/, so that a stopped run goes on. The sheet of a sampler shows its first 32
+pictures.
 """
 
 import argparse
+from functools import partial
 from itertools import product
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from ilvr import contact_sheet, load, sample, to_images
-from ilvr.checkpoint import BUNDLED
+from ilvr.checkpoint import located
 from ilvr.evaluation.plan import digest
 from tooling.frechet import distance, features
-from tooling.pictures import generated, pictures
+from tooling.pictures import BATCH, pictures
 
 STEPS = {"dpmpp_2m": 20, "ddpm": 100}
 SHOWN, ROW = 32, 8
@@ -25,35 +28,59 @@ SHOWN, ROW = 32, 8
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--model", type=Path, nargs="+", default=[BUNDLED["landscapes-64"]], help="checkpoints"
+        "--model", type=Path, nargs="+", default=[Path("landscapes-64")], help="names or files"
     )
     parser.add_argument("--count", type=int, default=1000, help="samples [1000]")
     parser.add_argument("--sampler", nargs="+", default=list(STEPS), choices=STEPS)
     parser.add_argument("--out", type=Path, default=Path("output/unconditional"))
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    real, others = (features(pictures(start, options.count)) for start in (10_000, 20_000))
-    print(f"{options.count} of each; renders: {distance(others, real):.3f}", flush=True)
-    for model, sampler in product(options.model, options.sampler):
-        name = f"{model.stem}-{sampler}"
-        kept = options.out / digest([model]) / sampler
-        images = samples(load(model), sampler, options.count, kept)
-        found = features(images)
-        variety = (found.std(0) / real.std(0)).mean()
-        print(f"{name}, {STEPS[sampler]} steps: {distance(found, real):.3f}, variety {variety:.2f}")
-        shown = to_images(images[:SHOWN])
-        rows = [shown[i : i + ROW] for i in range(0, len(shown), ROW)]
-        contact_sheet(rows).save(options.out / f"{name}.png")
+    for name, sampler in product(options.model, options.sampler):
+        report(name, sampler, options.count, options.out)
 
 
-def samples(model, sampler, count, folder):
-    """(count, 3, H, W) in [-1, 1], from seeds 0 to count - 1."""
+def report(name, sampler, count, out):
+    """Prints a line of numbers and draws the sheet of one model and sampler."""
+    model = load(name)
+    size = model.configuration.picture_size
+    real, others = (rendered(out, start, count, size) for start in (10_000, 20_000))
+    made = partial(sampled, model, sampler)
+    found, shown = kept(out / digest([located(name)]) / sampler, count, made)
+    variety = (found.std(0) / real.std(0)).mean()
+    print(
+        f"{count} of {name.stem}, {sampler}, {STEPS[sampler]} steps: {distance(found, real):.3f}, "
+        f"variety {variety:.2f}; renders: {distance(others, real):.3f}",
+        flush=True,
+    )
+    images = to_images(shown[:SHOWN])
+    rows = [images[i : i + ROW] for i in range(0, len(images), ROW)]
+    contact_sheet(rows).save(out / f"{name.stem}-{sampler}.png")
 
-    def make(batch, seed):
-        return sample(model, range(seed, seed + len(batch)), sampler=sampler, steps=STEPS[sampler])
 
-    images, _ = generated(folder, torch.empty(count), make)
-    return images
+def rendered(out, start, count, size):
+    """Features of held-out renders."""
+    made = lambda first, last: pictures(start + first, last - first, size)  # noqa: E731
+    return kept(out / f"renders-{size}-{start}", count, made)[0]
+
+
+def sampled(model, sampler, first, last):
+    return sample(model, range(first, last), sampler=sampler, steps=STEPS[sampler])
+
+
+def kept(folder, count, make):
+    """(features (count, 28), SHOWN pictures or some more) of what `make(first, last)` gives, in
+    batches; those already in the folder are read."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found, shown = [], []
+    for first in tqdm(range(0, count, BATCH), folder.name, disable=None, leave=False):
+        last = min(first + BATCH, count)
+        file = folder / f"{first}-{last}.pt"
+        if not file.exists():
+            images = make(first, last)
+            torch.save((features(images), images.half() if first < SHOWN else None), file)
+        numbers, images = torch.load(file)
+        found.append(numbers)
+        shown += [] if images is None else [images.float()]
+    return torch.cat(found), torch.cat(shown)
 
 
 if __name__ == "__main__":

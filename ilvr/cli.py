@@ -172,10 +172,11 @@ class _Run:
             _warn(settings.doubts(self.model.assumed))
 
     def title(self, what):
-        """Of a sheet: what is on it, and how it was sampled."""
-        name, steps = self.settings.sampler, self.settings.respacing
-        steps = steps or samplers.step_count(self.model.schedule, name, self.settings.steps)
-        return f"{what}; {name}, {steps} steps"
+        """Of a sheet whose pictures are finished: what is on it, and how it was sampled."""
+        start = self.settings.sampling["start"]
+        start = start if isinstance(start, str) else f"timestep {start:g}"
+        steps = self.settings.respacing or " or ".join(map(str, sorted(self.counts)))
+        return f"{what}; {self.settings.sampler}, {steps} steps from {start}"
 
     def sheet(self, rows, columns, labels, title):
         if missing := unreadable("".join([title, *columns, *labels])):
@@ -192,19 +193,36 @@ class _Run:
         """
         for low_pass, span in itertools.product(filters, spans):
             self.settings.check(self.model, low_pass, span)
+        batch = self.settings.batch_size
+        if (together := self.model.at_once(batch)) < batch:
+            _warn(f"a batch of {batch} does not fit into memory; it is taken {together} at a time.")
         self.out = writable_folder(self.settings.out)
-        batches = -(-images // self.settings.batch_size)
-        self.batches, self.bar = batches * len(filters) * len(spans), None
+        self.left, self.counts = images * len(filters) * len(spans), set()
+        self.bar = tqdm(total=0, unit="step", disable=None, dynamic_ncols=True)
 
     def images(self, jobs, low_pass, span):
-        """Yields each (reference path, seed) with its finished image, batch by batch."""
+        """Yields each (reference path, seed) with its finished image, batch by batch.
+
+        What is in a batch starts at one level, so that no picture depends on the others.
+        """
+        starts = {path: self._start(path, low_pass, span) for path, _ in jobs}
         size = self.settings.batch_size
-        for batch in (jobs[i : i + size] for i in range(0, len(jobs), size)):
-            y = torch.cat([self._encoded(path) for path, _ in batch])
-            mask = torch.cat([self.masks[path] for path, _ in batch]) if self.masks else None
-            refinement = self.settings.refinement(y, low_pass, span, mask)
-            x = self._finish([seed for _, seed in batch], refinement)
-            yield from zip(batch, to_images(x), strict=True)
+        for _, group in itertools.groupby(jobs, lambda job: starts[job[0]]):
+            alike = list(group)
+            for batch in (alike[i : i + size] for i in range(0, len(alike), size)):
+                refinement = self._refinement([path for path, _ in batch], low_pass, span)
+                x = self._finish([seed for _, seed in batch], refinement)
+                yield from zip(batch, to_images(x), strict=True)
+
+    def _start(self, path, low_pass, span):
+        refinement = self._refinement([path], low_pass, span)
+        start = self.settings.sampling["start"]
+        return samplers.start_timestep(self.model, refinement, start)
+
+    def _refinement(self, paths, low_pass, span):
+        y = torch.cat([self._encoded(path) for path in paths])
+        mask = torch.cat([self.masks[path] for path in paths]) if self.masks else None
+        return self.settings.refinement(y, low_pass, span, mask)
 
     def _encoded(self, path):
         """The reference in the model's own space."""
@@ -214,11 +232,12 @@ class _Run:
 
     def _finish(self, seeds, refinement):
         for step in samplers.steps(self.model, seeds, refinement, **self.settings.sampling):
-            if self.bar is None:
-                total = self.batches * step.total
-                self.bar = tqdm(total=total, unit="step", disable=None, dynamic_ncols=True)
-            self.bar.update()
-        if self.bar.n == self.bar.total:
+            if step.index == 1:
+                self.counts.add(step.total)
+                self.bar.total = self.bar.n + self.left * step.total  # if the others take as many
+            self.bar.update(len(seeds))
+        self.left -= len(seeds)
+        if not self.left:
             self.bar.close()
         return self.model.decode(step.x)
 

@@ -1,18 +1,23 @@
 """The refinement of ILVR: Eq. 8 of the paper, and its form on the predicted image."""
 
 import copy
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from .kinds import real
-from .low_pass import BandPassFilter
+from .low_pass import BandPassFilter, LowPassFilter
 from .noise import ItemNoise
 from .reference import NoisedReference
 from .values import finite
 
 GUIDES = ("state", "prediction")
 LOG_SIGMA_SPAN = 9.0
+UNDECIDED = 0.03  # signal to noise power at which detail is not decided yet
+FLAT = 1e-3  # power of detail over N^2 that the plainest reference is taken to have
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,28 @@ class Refinement:
             return False
         return not self.released or level.t > self.range.end
 
+    def start(self, levels: Sequence, sigma: float | None = None) -> int:
+        """Which of `levels`, falling, sampling may start from, in the state of what is `kept`.
+
+        It is the last that is no quieter than `sigma`, by default the highest `start_sigma` of the
+        references; where the range ends above it, the last one in the range. The first of all, as
+        in the paper, where the reference does not decide all that is coarse: with a mask, a
+        strength below 1, a band, and where the range starts below that level.
+        levels: each knows `within(range)` and its noise-to-signal `ratio`.
+        """
+        inside = [i for i, level in enumerate(levels) if level.within(self.range)]
+        if not inside or self.strength < 1 or self.reference.mask is not None:
+            return 0
+        if sigma is None:
+            sigma = float(start_sigma(self.reference.image, self.low_pass).max())
+        louder = sum(level.ratio >= sigma for level in levels)
+        index = min(max(louder - 1, 0), inside[-1])
+        return index if index >= inside[0] else 0
+
+    def kept(self, x: Tensor) -> Tensor:
+        """Clean images x (B, C, ...) with the reference's low frequencies."""
+        return self._pull(x, self.reference.clean(x))
+
     def state(self, x: Tensor, level, noise: ItemNoise, left=None) -> Tensor:
         """x (B, C, ...) that enters `level`, refined there; `left` is the level it came from."""
         if self.guide != "state" or not self.applies(level):
@@ -133,7 +160,7 @@ class Refinement:
         where the range ends at 0 and the strength is 1."""
         if self.range.end or self.strength < 1 or self.released:
             return x
-        return self._pull(x, self.reference.clean(x))
+        return self.kept(x)
 
     def prediction(self, x0: Tensor, level) -> Tensor:
         """The predicted image x0 (B, C, ...) of a step that enters `level`, refined."""
@@ -166,6 +193,37 @@ def refuse_the_reference_itself(low_pass: BandPassFilter, pixels: float, free: b
 
 def _kind(value):
     return type(value).__name__
+
+
+def start_sigma(y: Tensor, low_pass: BandPassFilter) -> Tensor:
+    """(R,) for references y (R, C, ..., H, W): the noise-to-signal ratio sqrt(S / 0.03) above which
+    sampling decides nothing that the reference has not decided; infinite for a filter that leaves
+    something coarse to the model.
+
+    S is the mean power of a coefficient of (P_{N/2} - P_N) y, the octave that the model has to
+    invent first: more noise than that hides it. A plain reference says little of that octave, so S
+    is no less than a quarter of the octave above, as the spectrum of pictures falls, nor than
+    FLAT N^2. y is in the space of the model, where low_pass acts.
+    """
+    if not _keeps_the_coarse(low_pass, y):
+        return torch.full((len(y),), math.inf)
+    factor = min(low_pass.finest, max(y.shape[-2:]))
+    own, above = (_octave_power(y, f, low_pass.kernel) for f in (factor, 2 * factor))
+    power = torch.maximum(own, above / 4).clamp(min=FLAT * factor**2)
+    return (power / UNDECIDED).sqrt()
+
+
+def _keeps_the_coarse(low_pass, y):
+    in_time = low_pass.frames == 1 or y.ndim == 4
+    return low_pass.coarsest == math.inf and low_pass.channels == "all" and in_time
+
+
+def _octave_power(y, factor, kernel):
+    factors = max(1.0, factor / 2), max(1.0, factor)
+    fine, coarse = (LowPassFilter(f, kernel)(y.float()) for f in factors)
+    counts = [math.prod(math.ceil(n / f) for n in y.shape[-2:]) for f in factors]
+    coefficients = y[0, ..., 0, 0].numel() * max(counts[0] - counts[1], 1)
+    return (fine - coarse).square().flatten(1).sum(1) / coefficients
 
 
 def match_low_frequencies(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from numbers import Integral
+from pathlib import Path
 from typing import Annotated, get_type_hints
 
 import torch
@@ -16,6 +17,8 @@ from .kinds import Kind, between, flag, optional, several, whole, word
 from .schedule import ENDS, LENGTH, NAMES, BetaRange, NoiseSchedule
 from .unet import UNet
 
+ACTIVATIONS = 15  # tensors of full size and width that a forward pass has room for, at most
+MEMINFO = Path("/proc/meminfo")  # of Linux
 PREDICTIONS = ("eps", "v")  # what a network gives: the noise, or signal * noise - noise * image
 
 
@@ -157,9 +160,22 @@ class DiffusionModel:
         """A mask (B, 1, H, W) of pictures in the model's own space: the mean over each cell."""
         return F.avg_pool2d(mask, self.configuration.compression)
 
+    def at_once(self, count: int, free: int | None = None) -> int:
+        """How many of so many pictures go through the network together, by the `free` bytes of
+        memory, which are those of the device where none are given."""
+        free = free_memory(self.device) if free is None else free
+        size, width = self.configuration.image_size, self.configuration.widths[0]
+        picture = ACTIVATIONS * width * size**2 * self.network.dtype.itemsize
+        return max(1, min(count, free // picture))
+
     def denoiser(self, label: int | None = None):
         """`(x, t) -> noise prediction`, t the paper's timestep; `label` for conditional models."""
-        network = self._at_timesteps(self.network, label)
+        whole = self._at_timesteps(self.network, label)
+
+        def network(x, t):
+            parts = x.split(self.at_once(len(x)))
+            return torch.cat([whole(part, t) for part in parts]) if parts[1:] else whole(x, t)
+
         if self.configuration.prediction == "eps":
             return network
 
@@ -195,6 +211,17 @@ class DiffusionModel:
         if self.configuration.rescale_timesteps:
             index *= 1000 / self.configuration.diffusion_steps
         return torch.full((len(x),), index, device=x.device)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that a device has left; of devices that do not say, as many as anybody could want."""
+    if device.type == "cuda":
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + cached
+    if device.type == "cpu" and MEMINFO.exists():
+        lines = MEMINFO.read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvail"))
+    return 2**62
 
 
 def _one_by_one(function, items):

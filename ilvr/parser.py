@@ -120,8 +120,17 @@ def _add_sampling(command):
     add("--noise", choices=NOISES, default="fresh", help="of the reference [fresh]")
     add("--mask", type=Path, help="picture of the reference's size: white follows, black is free")
     add("--released", action="store_true", help="noise and range as in the authors' code")
+    add(
+        "--start", type=_start, metavar="noise|reference|T",
+        help="from pure noise as in the paper; from where the reference has decided all that it "
+        "will, in fewer steps; or from a timestep [reference for dpmpp_2m, else noise]",
+    )  # fmt: skip
     add("--sampler", choices=list(samplers.DEFAULT_STEPS), default="dpmpp_2m")
-    add("--steps", type=int, help=f"of the sampler {samplers.DEFAULT_STEPS}")
+    add(
+        "--steps",
+        type=int,
+        help=f"from noise {samplers.DEFAULT_STEPS}, from a lower start {samplers.STEPS_BELOW}",
+    )
     add("--respacing", help="instead of steps: a count, ddimN, or counts of sections a,b,c")
     add("--spacing", choices=samplers.SPACINGS, default="karras", help="of dpmpp_2m [karras]")
     add("--variance", choices=samplers.VARIANCES, help="of ddpm [learned if it is]")
@@ -131,7 +140,10 @@ def _add_sampling(command):
     add("--batch-size", type=_positive, default=8)
     add("--seed", type=_natural, default=0, help="of the first image; the next take the next ones")
     add("--device", help="cpu, cuda, ... [cuda if there]")
-    add("--dtype", choices=list(DTYPES), default="float32")
+    add(
+        "--dtype", choices=["auto", *DTYPES], default="auto",
+        help="of the network; auto: bfloat16 where the machine computes in it, else float32 [auto]",
+    )  # fmt: skip
 
 
 def _number(text):
@@ -141,6 +153,10 @@ def _number(text):
     except ValueError:
         pass
     raise argparse.ArgumentTypeError(f"{text!r} is no number")
+
+
+def _start(text):
+    return text if text in samplers.STARTS else _number(text)
 
 
 def _whole(least, most):

@@ -22,6 +22,8 @@ from .values import finite
 Denoiser = Callable[[Tensor, float], Tensor]
 VARIANCES = ("learned", "small", "large")
 DEFAULT_STEPS = {"dpmpp_2m": 20, "ddim": 50, "ddpm": 250}
+STEPS_BELOW = {"dpmpp_2m": 8, "ddim": 25, "ddpm": 100}  # from a start below pure noise
+STARTS = ("noise", "reference")
 SPACINGS = ("karras", "uniform")
 
 
@@ -130,6 +132,7 @@ def steps(
     seeds: Sequence[int],
     refinement: Refinement | None = None,
     *,
+    start: str | float = "noise",
     sampler: str = "dpmpp_2m",
     steps: int | None = None,
     respacing: int | str | None = None,
@@ -139,10 +142,13 @@ def steps(
     clip: bool = True,
     label: int | None = None,
 ) -> Iterator[Step]:
-    """The steps of one sampler on a `DiffusionModel`, one image a seed, from pure noise.
+    """The steps of one sampler on a `DiffusionModel`, one image a seed.
 
     They are in the model's own space, as the refinement's reference is: `model.encode` leads there
     and `model.decode` back. Factors of filters are in image pixels, and latents are never clamped.
+    start: "noise", as in the paper; "reference", the level below which the model decides what the
+    reference has not (`Refinement.start`); or a timestep. A batch of several references starts at
+    the highest of their levels: too high a one costs accuracy of the steps, too low a one detail.
     sampler: dpmpp_2m, ddim or ddpm. steps: their number, of the sampler's default where None.
     respacing: the levels instead, in guided-diffusion's notation (`NoiseSchedule.respaced`).
     spacing: of dpmpp_2m's steps, "karras" or "uniform" in timesteps. variance: of ddpm, None being
@@ -161,7 +167,8 @@ def steps(
         raise ValueError(f"eta is {eta}; a number from 0 to 1 is needed.")
     if steps is not None and respacing is not None:
         raise ValueError("Both steps and respacing were given; give one of them.")
-    count = step_count(model.schedule, sampler, steps, respacing)
+    schedule = model.schedule.below(start_timestep(model, refinement, start))
+    count = step_count(schedule, sampler, steps, respacing)
     denoiser = model.denoiser(label)
     cell = model.configuration.compression
     refinement, clip = refinement and refinement.on_cells(cell), clip and cell == 1
@@ -169,10 +176,12 @@ def steps(
     size = model.configuration.image_size
     blank = torch.empty(len(noise.seeds), model.configuration.in_channels, size, size)
     x = noise.draw("start", 1000, blank).to(model.device)
+    if refinement and len(schedule) < len(model.schedule):
+        x = schedule.levels[-1].noised(refinement.kept(torch.zeros_like(x)), x)
     if sampler == "dpmpp_2m" and spacing == "karras" and respacing is None:
-        levels = model.schedule.karras(count)
+        levels = schedule.karras(count)
         return dpmpp_2m(denoiser, x, levels, noise, refinement, clip=clip)
-    schedule = model.schedule.respaced(count if respacing is None else respacing)
+    schedule = schedule.respaced(count if respacing is None else respacing)
     if sampler == "ddpm":
         variance = variance or model.configuration.variance
         return ddpm(denoiser, x, schedule, noise, refinement, variance=variance, clip=clip)
@@ -181,19 +190,48 @@ def steps(
     return dpmpp_2m(denoiser, x, schedule.descending, noise, refinement, clip=clip)
 
 
+def start_timestep(
+    model: DiffusionModel, refinement: Refinement | None, start: str | float
+) -> float:
+    """The paper's timestep that `steps` starts from; 1000, pure noise, without a refinement.
+
+    Raises ValueError for a start that is none, and for a timestep where a mask or a filter leaves
+    what is coarse with no reference to start from.
+    """
+    if not isinstance(start, str) and not real(start):
+        raise ValueError(f"start is a {type(start).__name__}; a word or a timestep is needed.")
+    if start in ("noise", 1000) or refinement is None:
+        return 1000.0
+    if start == "reference":
+        levels = model.schedule.levels[::-1]
+        return levels[refinement.on_cells(model.configuration.compression).start(levels)].t
+    if isinstance(start, str):
+        raise ValueError(f"Unknown start {start!r}: choose noise, reference or a timestep.")
+    if not 0 < start < 1000:
+        raise ValueError(f"start is {start:g}; a timestep above 0, up to 1000, is needed.")
+    if refinement.reference.mask is not None or not refinement.low_pass.keeps_mean:
+        raise ValueError(
+            f"start is {start:g}, and what the mask or the filter leaves free has nothing to start "
+            f"from there; start from noise."
+        )
+    return start
+
+
 def step_count(
     schedule: NoiseSchedule,
     sampler: str,
     steps: int | None = None,
     respacing: int | str | None = None,
 ) -> int:
-    """Evaluations of the network an image: what `steps` takes, no more than the schedule has
-    where the number is the sampler's default."""
+    """Evaluations of the network an image: what `steps` takes on this schedule, or the part of one
+    that is left from its start; no more than it has where the number is the sampler's default."""
     if respacing is not None:
         return len(schedule.respaced(respacing))
     if sampler not in tuple(DEFAULT_STEPS):
         raise ValueError(f"Unknown sampler {sampler!r}: choose one of {', '.join(DEFAULT_STEPS)}.")
-    return min(DEFAULT_STEPS[sampler], len(schedule)) if steps is None else steps
+    whole = schedule.levels[-1].t == 1000
+    defaults = DEFAULT_STEPS if whole else STEPS_BELOW
+    return min(defaults[sampler], len(schedule)) if steps is None else steps
 
 
 def sample(

@@ -28,6 +28,8 @@ class Level:
         """Noise-to-signal ratio, the variance-exploding sigma."""
         return self.noise / self.signal
 
+    ratio = sigma
+
     @property
     def key(self) -> float:
         """What the noise drawn at this level is known by; 0 for the finished image alone."""
@@ -102,6 +104,14 @@ class NoiseSchedule:
         if name == "cosine":
             return cls.cosine(length)
         return getattr(cls, name)(length, beta_range)
+
+    def below(self, t: float) -> "NoiseSchedule":
+        """The part from the paper's timestep t down. ValueError where there is none."""
+        kept = sum(level.t <= t for level in self.levels)
+        if not kept:
+            lowest = self.levels[0].t
+            raise ValueError(f"No noise level is at {t:g} or below; start at {lowest:g} or above.")
+        return NoiseSchedule(self.betas[:kept], self.timesteps[:kept], self.length)
 
     def respaced(self, spacing: int | str | Iterable[int]) -> "NoiseSchedule":
         """The subsequence of levels that guided-diffusion's timestep_respacing names.

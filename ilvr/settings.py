@@ -12,10 +12,11 @@ from .guidance import ConditioningRange, Refinement
 from .low_pass import BandPassFilter, LowPassFilter, filters
 from .model import DiffusionModel
 from .reference import NoisedReference
-from .values import parsed
+from .values import available_device, parsed
 
 LATENT_FACTORS = [16, 32, 64, 128]  # where none are given; of a model of pixels the paper's
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+NATIVE = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # of torch.cpu, newer ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,8 @@ class Settings:
     """The model, the way of following and the sampler; what is left are references and seeds.
 
     The fields are options of the command line. set: values as NAME=VALUE that are used instead of
-    those recognised in the checkpoint.
+    those recognised in the checkpoint. start: None is the reference for dpmpp_2m, and noise for
+    ddim, ddpm, respaced steps and the authors' code.
     """
 
     out: Path
@@ -35,6 +37,7 @@ class Settings:
     noise: str = "fresh"
     mask: Path | None = None
     released: bool = False
+    start: str | float | None = None
     sampler: str = "dpmpp_2m"
     steps: int | None = None
     respacing: str | None = None
@@ -46,7 +49,7 @@ class Settings:
     batch_size: int = 8
     seed: int = 0
     device: str | None = None
-    dtype: str = "float32"
+    dtype: str = "auto"
     set: list[str] = field(default_factory=list)
 
     @classmethod
@@ -67,10 +70,17 @@ class Settings:
     def overrides(self) -> Mapping:
         return overrides(self.set)
 
+    def precision(self, device: str | None = None) -> str:
+        """The dtype that the network computes in, on a device or that of the settings."""
+        if self.dtype != "auto":
+            return self.dtype
+        return fastest_dtype(device or available_device(self.device))
+
     def load(self, device: str | None = None) -> DiffusionModel:
         """The model on a device, by default that of the settings; ValueError as in `load`."""
-        device = device or self.device
-        model = checkpoint.load(self.checkpoint, device, DTYPES[self.dtype], self.overrides)
+        device = device or available_device(self.device)
+        dtype = DTYPES[self.precision(device)]
+        model = checkpoint.load(self.checkpoint, device, dtype, self.overrides)
         if (channels := model.configuration.picture_channels) not in (1, 3):
             raise ValueError(
                 f"{self.checkpoint} is a model of latents of {channels} channels without their "
@@ -118,7 +128,10 @@ class Settings:
     @property
     def sampling(self) -> dict:
         """The settings of `samplers.steps`."""
+        own = self.released or self.respacing or self.sampler != "dpmpp_2m"
+        default = "noise" if own else "reference"
         return {
+            "start": default if self.start is None else self.start,
             "sampler": self.sampler,
             "steps": self.steps,
             "respacing": self.respacing,
@@ -144,10 +157,21 @@ class Settings:
             "noise": self.noise,
             "mask": str(self.mask) if self.mask else None,
             "released": self.released,
-            "dtype": self.dtype,
+            "dtype": self.precision(),
             "set": self.set,
             **self.sampling,
         }
+
+
+def fastest_dtype(device: str) -> str:
+    """bfloat16 where the device computes in it by itself (CUDA from Ampere, AVX512-BF16, AMX), else
+    float32: imitated, it takes many times as long."""
+    kind, native = torch.device(device).type, False
+    if kind == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif kind == "cpu":
+        native = any(getattr(torch.cpu, name, bool)() for name in NATIVE)
+    return "bfloat16" if native else "float32"
 
 
 def overrides(texts: Sequence[str]) -> dict:

@@ -3,6 +3,7 @@
 from comfy_api.latest import io
 
 from ..ilvr import guidance as core
+from ..ilvr.samplers import STARTS
 from .host.sampler import Guide, apply, guided
 from .host.schema import LowPass, Range, Reference, check_choice, schema
 
@@ -89,12 +90,22 @@ def _guide_inputs():
             tooltip="How much of the difference to the reference goes away; below 1 colours and "
             "layout lie between the model's own and the reference's. Not with guide state.",
         ),
+        io.Combo.Input(
+            "start",
+            options=list(STARTS),
+            default="noise",
+            optional=True,
+            tooltip="noise: all steps are taken, as in the paper. reference: those in which the "
+            "reference has decided everything are left out, about half of them, and the picture is "
+            "as good.",
+        ),
     ]
 
 
-def _guide(reference, low_pass, range, guide, strength):
+def _guide(reference, low_pass, range, guide, strength, start):
     check_choice("guide", guide, FORMS)
-    return Guide(reference, low_pass, range or core.ConditioningRange(), guide, strength)
+    check_choice("start", start, STARTS)
+    return Guide(reference, low_pass, range or core.ConditioningRange(), guide, strength, start)
 
 
 class ILVRSampler(io.ComfyNode):
@@ -117,8 +128,12 @@ class ILVRSampler(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, sampler, low_pass, reference=None, range=None, guide="auto", strength=1.0):
-        return io.NodeOutput(guided(sampler, _guide(reference, low_pass, range, guide, strength)))
+    def execute(
+        cls, sampler, low_pass, reference=None, range=None, guide="auto", strength=1.0,
+        start="noise",
+    ):  # fmt: skip
+        guide = _guide(reference, low_pass, range, guide, strength, start)
+        return io.NodeOutput(guided(sampler, guide))
 
 
 class ApplyILVR(io.ComfyNode):
@@ -139,5 +154,9 @@ class ApplyILVR(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model, low_pass, reference=None, range=None, guide="auto", strength=1.0):
-        return io.NodeOutput(apply(model, _guide(reference, low_pass, range, guide, strength)))
+    def execute(
+        cls, model, low_pass, reference=None, range=None, guide="auto", strength=1.0,
+        start="noise",
+    ):  # fmt: skip
+        guide = _guide(reference, low_pass, range, guide, strength, start)
+        return io.NodeOutput(apply(model, guide))

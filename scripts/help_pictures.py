@@ -1,4 +1,5 @@
-"""The pictures of the nodes' help pages, in web/docs/*/: a few panels, two beside each other.
+"""The pictures of the nodes' help pages, in web/docs/*/: a few panels, two beside each other; and
+docs/start.png.
 
 python -m scripts.help_pictures [NODE ...]    # draws those named, all if none is
 """
@@ -84,6 +85,18 @@ def ilvr_sampler():
     alone = ilvr.to_images(ilvr.sample(MODEL, [1]))[0]
     guided = {"with ILVR, N = 8": image("clip-art", 8), "N = 16": image("clip-art", 16)}
     return pairs({"reference": shown("clip-art"), "sampler alone": alone, **guided})
+
+
+def start():
+    """For docs/: few steps from noise and from where the reference has decided."""
+    counts, rows, labels = (4, 6, 8, 20), [], []
+    for name in ("render-lake", "clip-art"):
+        for begin in ("noise", "reference"):
+            made = [image(name, 8, steps=steps, start=begin) for steps in counts]
+            rows.append([shown(name), *made])
+            labels.append(f"from {begin}")
+    columns = ["reference", *(f"{steps} steps" for steps in counts)]
+    return ilvr.contact_sheet(rows, columns, labels, cell=CELL)
 
 
 def apply_ilvr():
@@ -173,12 +186,14 @@ PICTURES = {
     "ILVRSweep": ilvr_sweep,
     "ContactSheet": contact_sheet,
     "ExampleReference": example_reference,
+    "start": start,
 }
 
 
 def main(names):
     for name in names or PICTURES:
         file = ROOT / "web/docs" / name / "effect.jpg"
+        file = ROOT / "docs/start.png" if name == "start" else file
         file.parent.mkdir(parents=True, exist_ok=True)
         PICTURES[name]().save(file, quality=90)
         print(file.relative_to(ROOT), file.stat().st_size)

@@ -469,10 +469,86 @@ def wan(c):
     conditions = [text["CONDITIONING"] for text in texts]
     latent = latent_below(c, noise, LATENT_BELOW)
     parts = stock_sampler(c, nodes[-1], conditions, latent, noise.values["vae"], **FLOW, cfg=6.0)
+    c.group("Result", *parts, filmed(c, parts[-1], 16.0))
+
+
+def filmed(c, decoded, fps):
     c.column(400)
-    file = {"filename_prefix": "ilvr", "fps": 16.0, "lossless": False, "quality": 80}
-    video = c.add("SaveAnimatedWEBP", 0, None, 480, images=parts[-1]["IMAGE"], **file)
-    c.group("Result", *parts, video)
+    file = {"filename_prefix": "ilvr", "fps": fps, "lossless": False, "quality": 80}
+    return c.add("SaveAnimatedWEBP", 0, None, 480, images=decoded["IMAGE"], **file)
+
+
+def wan_next_chunk(c):
+    model = loaded(c, "wan2.1_i2v_480p_14B_fp8_e4m3fn.safetensors", 8.0)
+    video = own_video(c)
+    vae = c.add("VAELoader", 820, vae_name="wan_2.1_vae.safetensors")
+    files = {"clip_name": "umt5_xxl_fp8_e4m3fn_scaled.safetensors", "type": "wan"}
+    follow, texts, last, vae = anchored(c, model, video, vae["VAE"], files)
+    size = {"width": 832, "height": 480, "length": 81}
+    start = begun(c, "WanImageToVideo", texts, vae, last, 294, "start_image", **size)
+    continued(c, follow, start, vae, 16.0, cfg=6.0)
+
+
+def ltx_next_chunk(c):
+    c.column(330, GROUP_GAP)
+    model = c.add("CheckpointLoaderSimple", 0, ckpt_name="ltx-video-2b-v0.9.5.safetensors")
+    c.group("Model", model)
+    files = {"clip_name": "t5xxl_fp16.safetensors", "type": "ltxv"}
+    follow, texts, last, vae = anchored(c, model, own_video(c), model["VAE"], files)
+    size = {"width": 768, "height": 512, "length": 97}
+    start = begun(c, "LTXVImgToVideo", texts, vae, last, 274, "image", **size)
+    continued(c, follow, start, vae, 25.0, cfg=3.0)
+
+
+def own_video(c):
+    c.column(270, GROUP_GAP)
+    return c.add("LoadVideo", 430, file="first-chunk.mp4")
+
+
+def anchored(c, model, video, vae, files):
+    """ApplyILVR, which keeps the colours that all frames of a video share, and the wires of two
+    prompts, of the video's last frame and of the VAE."""
+    c.column(230)
+    frames = c.add("GetVideoComponents", 430, None, 114, video=video["VIDEO"])
+    c.column(270)
+    noise = c.add("NoisedReference", 430, image=frames["images"])
+    noise.connect(vae=vae_below(c, vae, noise, FLOOR_BELOW))
+    last = c.add("ImageFromBatch", 690, "Its last frame", image=frames["images"])
+    last.values["batch_index"] = 4095  # no video has as many, and then it is the last one
+    beside = [vae.node] if vae.node.x == video.x else []
+    c.group("The first chunk", video, *beside, frames, noise, last)
+
+    c.column(250, GROUP_GAP)
+    low_pass = c.add("LowPassFilter", 130, factor=64, frames=16384)
+    below = low_pass.bottom + 40, low_pass.right + 25
+    reference = noise["reference"].via((noise.right + 30, below[0]), (below[1], below[0]))
+    reference = reference.via((below[1], 120))
+    c.column(320)
+    guides = {"low_pass": low_pass["low_pass"], "reference": reference}
+    follow = c.add("ApplyILVR", 0, model=model["MODEL"], **guides)
+    texts = split_prompts(c, (low_pass, None, follow), "CLIPLoader", files, VIDEO_PROMPT, NEGATIVE)
+    c.group("Its colours, and the prompts", *c.nodes[-5:])
+    return follow, texts, last["IMAGE"], noise.values["vae"]
+
+
+def begun(c, kind, texts, vae, frame, y, name, **size):
+    """What a chunk begins with: its prompts and its latent, made for a first frame, which the node
+    takes at this height by this name."""
+    positive, negative = raised(c, 214, *(text["CONDITIONING"] for text in texts))
+    left, right = c.right + 60, c.right + 85
+    frame = frame.via((left, frame.node.y + 14), (left, y))
+    vae = vae.via((right, FLOOR_BELOW), (right, 254))
+    c.column(270, GROUP_GAP)
+    start = c.add(kind, 200, positive=positive, negative=negative, vae=vae, **size)
+    start.connect(**{name: frame})
+    c.group("Beginning with the last frame", start)
+    return start
+
+
+def continued(c, follow, start, vae, fps, **settings):
+    conditions = [start["positive"], start["negative"]]
+    parts = stock_sampler(c, follow, conditions, start["latent"], vae, **FLOW, **settings)
+    c.group("Result", *parts, filmed(c, parts[-1], fps))
 
 
 def loaded(c, file, shift=None):
@@ -630,6 +706,22 @@ WORKFLOWS = {
         "diffusion_models: wan2.1_t2v_1.3B_fp16.safetensors; vae: wan_2.1_vae.safetensors;\n"
         "text_encoders: umt5_xxl_fp8_e4m3fn_scaled.safetensors, all of them in models.\n"
         "One picture is held for all 33 frames; the frames of a video can be the reference too.",
+        bundled=False,
+    ),
+    "wan-next-chunk": Workflow(
+        wan_next_chunk,
+        "The next chunk, in the first's colours (Wan 2.1)",
+        "diffusion_models: wan2.1_i2v_480p_14B_fp8_e4m3fn; vae: wan_2.1_vae; text_encoders:\n"
+        "umt5_xxl_fp8_e4m3fn_scaled. It begins with the first chunk's last frame; what all frames\n"
+        "share of its colours stays, motion is free. Not tried with the published weights.",
+        bundled=False,
+    ),
+    "ltx-next-chunk": Workflow(
+        ltx_next_chunk,
+        "The next chunk, in the first's colours (LTX-Video)",
+        "checkpoints: ltx-video-2b-v0.9.5; text_encoders: t5xxl_fp16, both .safetensors.\n"
+        "It begins with the first chunk's last frame; what all frames share of its colours stays,\n"
+        "motion is free. Not tried with the published weights.",
         bundled=False,
     ),
     "upscale-no-colour-shift": Workflow(

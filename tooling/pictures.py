@@ -9,13 +9,15 @@ from tqdm import tqdm
 
 from ilvr import LowPassFilter
 from training.render import HELD_OUT, render
+from training.scenery import scene
 
 BATCH = 16
+DRAW = {64: render, 256: scene}  # by the size of the models that were trained on them
 
 
-def pictures(start, count):
-    """Held-out renders (count, 3, 64, 64) in [-1, 1]."""
-    array = np.stack([render(HELD_OUT + start + i) for i in range(count)])
+def pictures(start, count, size=64):
+    """Held-out renders (count, 3, size, size) in [-1, 1], of 64 or of 256 pixels."""
+    array = np.stack([DRAW[size](HELD_OUT + start + i) for i in range(count)])
     return torch.from_numpy(array).permute(0, 3, 1, 2) / 127.5 - 1
 
 

@@ -126,12 +126,13 @@ class Task:
         count = unit.last - unit.first
         if unit.setting.kind in ("real", "references"):
             return count
-        return count * self.options.samples_per_reference * self.steps
+        return count * self.options.samples_per_reference * self._steps(unit.setting)
 
-    @cached_property
-    def steps(self) -> int:
-        """Evaluations of the network an image."""
+    def _steps(self, setting):
         options, schedule = self.options, self.configuration.schedule()
+        start = options.sampling["start"]
+        if setting.kind == "guided" and start != "noise":
+            schedule = schedule.below(500 if start == "reference" else start)
         return samplers.step_count(schedule, options.sampler, options.steps, options.respacing)
 
     def seeds(self, reference: int) -> range:
@@ -157,6 +158,7 @@ class Task:
             "real": f"{len(self.real)} pictures, {listing(self.real)}",
             "mask": digest([self.options.mask]) if self.options.mask else None,
             "device": torch.device(self.device).type,
+            "dtype": self.options.precision(self.device),
             "torch": torch.__version__,
         }
 

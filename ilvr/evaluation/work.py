@@ -72,7 +72,7 @@ class Worker:
         if guided:
             references, skipped = self._read(self.task.references, unit)
         jobs = [(index, seed) for index in references for seed in self.task.seeds(index)]
-        x, seconds, evaluations = self._batches(unit.setting, jobs, references, tick)
+        x, starts, seconds, evaluations = self._batches(unit.setting, jobs, references, tick)
         images = seen(x)
         arrays = {"reference": np.array([index for index, _ in jobs], int)}
         arrays |= {"seconds": np.array(seconds), "evaluations": np.array(evaluations)}
@@ -80,11 +80,12 @@ class Worker:
             arrays["fid"] = self.features(images)
         if guided:
             arrays |= self._of_guided(unit.setting, x, images, references)
-        return Result(arrays, self._kept(unit.setting, images, jobs), skipped)
+        return Result(arrays, self._kept(unit.setting, images, jobs, starts), skipped)
 
     def _batches(self, setting, jobs, references, tick):
-        """(x of every job, seconds of sampling, evaluations of the network)."""
-        done, evaluations, start = [self._blank(0)], 0, time.perf_counter()
+        """(x of every job, the timestep that each started from, seconds of sampling, evaluations
+        of the network)."""
+        done, starts, evaluations, begin = [self._blank(0)], [], 0, time.perf_counter()
         settings = self.options.sampling
         for i in range(0, len(jobs), self.options.batch_size):
             batch = jobs[i : i + self.options.batch_size]
@@ -92,11 +93,15 @@ class Worker:
             if setting.kind == "guided":
                 refinement = self._refinement(setting, [references[index] for index, _ in batch])
             seeds = [seed for _, seed in batch]
-            for step in samplers.steps(self.model, seeds, refinement, **settings):
+            start = samplers.start_timestep(self.model, refinement, settings["start"])
+            starts += [start] * len(batch)
+            for step in samplers.steps(
+                self.model, seeds, refinement, **{**settings, "start": start}
+            ):
                 evaluations += len(batch)
                 tick(len(batch))
             done.append(self.model.decode(step.x).float().cpu())
-        return torch.cat(done), time.perf_counter() - start, evaluations
+        return torch.cat(done), starts, time.perf_counter() - begin, evaluations
 
     def _of_guided(self, setting, x, images, references):
         """Agreement, diversity and NIQE, as far as they were asked for."""
@@ -136,21 +141,23 @@ class Worker:
         mask = self.model.on_cells(torch.cat(masks)) if self.options.mask else None
         return self.options.refinement(y, self.task.filters[setting.factor], setting.range, mask)
 
-    def _kept(self, setting, images, jobs):
+    def _kept(self, setting, images, jobs, starts):
         keep, first = self.options.keep, self.options.seed
         if keep == "none":
             return []
         kept = []
-        for (index, seed), image in zip(jobs, to_images(images), strict=True):
+        for (index, seed), start, image in zip(jobs, starts, to_images(images), strict=True):
             if keep == "all" or (index < SHOWN and seed == self.task.seeds(index)[0]):
                 of = {"reference": str(self.task.references[index]), "seed": seed}
-                kept.append((f"{index:06}-{seed - first:07}", image, of | self._made(setting)))
+                kept.append(
+                    (f"{index:06}-{seed - first:07}", image, of | self._made(setting, start))
+                )
         return kept
 
-    def _made(self, setting):
+    def _made(self, setting, start):
         if setting.kind == "guided":
             low_pass = self.task.filters[setting.factor]
-            return self.options.parameters(low_pass, setting.range)
+            return {**self.options.parameters(low_pass, setting.range), "start": start}
         return {"model": self.options.name}
 
     def _blank(self, count):

@@ -56,10 +56,13 @@ class Unfolded:
         self.low_pass, self.n = low_pass, n
 
     def __call__(self, x: Tensor) -> Tensor:
-        frames = x.movedim(1, -3)  # B ... Cnn h w
-        fine = torch.nn.functional.pixel_shuffle(frames, self.n).movedim(-3, 1)
-        low = self.low_pass(fine).movedim(1, -3)
+        low = self.low_pass(self.unfolded(x)).movedim(1, -3)
         return torch.nn.functional.pixel_unshuffle(low, self.n).movedim(-3, 1)
+
+    def unfolded(self, x: Tensor) -> Tensor:
+        """(B, C, ..., h n, w n)"""
+        frames = x.movedim(1, -3)  # B ... Cnn h w
+        return torch.nn.functional.pixel_shuffle(frames, self.n).movedim(-3, 1)
 
 
 class Part:

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,7 +36,12 @@ class EncodedReference:
         folded = self.samples.shape[1] == 128 and self.compression == 16  # as Flux.2 does
         return self.compression / (2 if folded else 1)
 
-    def fitted(self, model, x: Tensor, numbers: list[int], low_pass) -> NoisedReference:
+    @property
+    def count(self) -> int:
+        """Of pictures or videos."""
+        return len(self.samples if self.pictures is None else self.pictures)
+
+    def fitted(self, model, x: Tensor, numbers: Sequence[int], low_pass) -> NoisedReference:
         """The core's reference for states like x, in the model's own space.
 
         numbers: of the batch's items, which choose their reference and its noise. low_pass: of
@@ -61,7 +67,7 @@ class EncodedReference:
         return NoisedReference(next(items), self.noise, next(items), seeds)
 
 
-def item_seeds(seed: int, numbers: list[int]) -> list[int]:
+def item_seeds(seed: int, numbers: Sequence[int]) -> list[int]:
     """A seed for each item; one below 0 is folded as the host folds it."""
     return [seed % 2**64 + number for number in numbers]
 

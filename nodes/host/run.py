@@ -1,6 +1,7 @@
 """One run of a guided sampler: what is refined, when, and what is said where nothing was."""
 
 import logging
+import math
 
 import torch
 from torch import Tensor
@@ -17,6 +18,13 @@ class SigmaLevel:
 
     def __init__(self, sigma: float, model_sampling):
         self.sigma, self.key, self.model_sampling = sigma, 1000 * sigma, model_sampling
+
+    @property
+    def ratio(self) -> float:
+        """Of noise to signal."""
+        one, none = torch.ones(1, 1), torch.zeros(1, 1)
+        signal = float(self.noised(one, none))
+        return float(self.noised(none, one)) / signal if signal else math.inf
 
     def within(self, range: ConditioningRange) -> bool:
         return self._at(range.start) * (1 + 1e-6) >= self.sigma >= self._at(range.end) * (1 - 1e-6)
@@ -52,17 +60,18 @@ def numbers_in_batch(first: SigmaLevel, latent: Tensor | None, x: Tensor, seed: 
 
 def run_seeds(model, x: Tensor, sigmas: Tensor, extra_args: dict) -> list[int]:
     """A seed for each item of x, the first state of a sampler's run on the host's `model`."""
-    first = SigmaLevel(float(sigmas[0]), model.inner_model.inner_model.model_sampling)
     seed = extra_args.get("seed") or 0
-    numbers = numbers_in_batch(first, getattr(model, "latent_image", None), x, seed)
-    return item_seeds(seed, numbers)
+    if isinstance(model, ModelProxy):
+        return item_seeds(seed, model.run.numbers)
+    first = SigmaLevel(float(sigmas[0]), model.inner_model.inner_model.model_sampling)
+    return item_seeds(seed, numbers_in_batch(first, getattr(model, "latent_image", None), x, seed))
 
 
 class ModelProxy:
     """What the sampler takes for its model: its calls go through the run, all else is the model."""
 
     def __init__(self, model, run: "GuidedRun"):
-        vars(self).update(_model=model, _run=run)
+        vars(self).update(_model=model, run=run)
 
     def __getattr__(self, name):
         return getattr(self._model, name)
@@ -71,7 +80,7 @@ class ModelProxy:
         setattr(self._model, name, value)
 
     def __call__(self, x, sigma, *args, **kwargs):
-        return self._run.call(self._model, x, sigma, *args, **kwargs)
+        return self.run.call(self._model, x, sigma, *args, **kwargs)
 
 
 class GuidedRun:
@@ -97,7 +106,27 @@ class GuidedRun:
 
         self._guides, self._shape = guides, None
         self._fit(self._part.of(x))
+        self.first = self._first_level(self._part.of(x))
         self._refined = [0] * len(guides)
+
+    def begin(self, x: Tensor) -> Tensor:
+        """The state to begin with at level `first` of the schedule: x, or, where levels are left
+        out, what is kept of the references, with the noise that was in x."""
+        if not self.first:
+            return x
+        top, level = (self._level(self._schedule[i]) for i in (0, self.first))
+        blank = torch.zeros_like(x)
+        latent = blank if self._latent is None else self._latent.to(x)
+        scale = float(top.began(torch.zeros(1, 1), torch.ones(1, 1)))
+        eps = (x - top.began(latent, blank)) / scale
+
+        clean = blank
+        for refinement in self._refinements:
+            if refinement.applies(level) and refinement.strength == 1:
+                clean = refinement.kept(clean)
+        if self._mask is not None:
+            clean = latent + self._mask * (clean - latent)
+        return level.noised(clean, eps).to(x.dtype)
 
     def call(self, model, x, sigma, *args, **kwargs):
         """The model's prediction from the state x, which is refined where a step entered it."""
@@ -119,10 +148,13 @@ class GuidedRun:
         return NoisedReference(latent)
 
     def reporting(self, callback):
-        """The sampler's callback, told of the finished image as it will be."""
+        """The sampler's callback, told of the finished image as it will be, and of steps as they
+        are counted in the whole schedule."""
         if callback is None:
             return None
-        return lambda info: callback({**info, "denoised": self.finish(info["denoised"])})
+        return lambda info: callback(
+            {**info, "i": info["i"] + self.first, "denoised": self.finish(info["denoised"])}
+        )
 
     def finish(self, x: Tensor) -> Tensor:
         """A finished image, with the clean reference's low frequencies; x of an unfinished run."""
@@ -177,9 +209,26 @@ class GuidedRun:
     def _fit(self, part):
         """The guides for states like this one, which may grow while it is sampled."""
         if part.shape != self._shape:
-            self._refinements = [guide.refinement(self, part) for guide in self._guides]
+            self._refinements = [
+                guide.refinement(self, part, self.numbers) for guide in self._guides
+            ]
             self._shape = part.shape
         return self._refinements
+
+    def _first_level(self, part):
+        """Where in the schedule to begin: at 0 unless a guide decides all of the picture from a
+        later level on, the lowest where several do.
+
+        A first state that is not noise alone is left as it is, unless what it holds is what is
+        followed; so is a latent with sound, of which nothing is decided.
+        """
+        levels = [self._level(sigma) for sigma in self._schedule[:-1]]
+        begins = [
+            guide.first_level(self, part, levels)
+            for guide in self._guides
+            if self._pure_noise or (guide.reference is None and not self._continued)
+        ]
+        return 0 if self._part.cut else max(begins, default=0)
 
     def _level(self, sigma):
         return SigmaLevel(sigma, self._model_sampling)

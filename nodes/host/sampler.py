@@ -8,13 +8,14 @@ history and its own noise stay as they are.
 import copy
 import functools
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from comfy.patcher_extension import WrappersMP
 from comfy.samplers import KSAMPLER
 
 from ...ilvr import BandPassFilter, ConditioningRange, Refinement
-from ...ilvr.guidance import refuse_the_reference_itself
+from ...ilvr.guidance import refuse_the_reference_itself, start_sigma
 from .functions import check_sampler, foreign, name_of, no_state
 from .latents import Unfolded, folds, frames_a_cell, pixels_a_cell
 from .reference import EncodedReference, say_once
@@ -26,7 +27,8 @@ class Guide:
     """One reference and how it is followed: the settings of an ILVR node.
 
     reference: None follows the latent that is sampled, in each run its own. form: what is refined,
-    the "state", the "prediction", or what `on` a sampler can be ("auto").
+    the "state", the "prediction", or what `on` a sampler can be ("auto"). start: where a run
+    begins, at "noise" or where the "reference" has decided all that it will.
     """
 
     reference: EncodedReference | None
@@ -34,6 +36,7 @@ class Guide:
     range: ConditioningRange
     form: str = "state"
     strength: float = 1.0
+    start: str = "noise"
 
     def __post_init__(self):
         self._refinement(None, self.low_pass)  # says what can't be followed before a run begins
@@ -59,9 +62,23 @@ class Guide:
             return replace(self, form="prediction" if weaker else "state")
         return self
 
-    def refinement(self, run: GuidedRun, x) -> Refinement:
-        """The core's refinement for states like x (B, C, ..., h, w) of a run."""
-        latent_format, numbers = run.base_model.latent_format, run.numbers
+    def first_level(self, run: GuidedRun, x, levels) -> int:
+        """Which of `levels` a run on states like x may begin at: the highest of all references,
+        also of those that this batch does not follow, so that an item made again alone begins where
+        it did."""
+        if self.start == "noise":
+            return 0
+        count = 1 if self.reference is None else self.reference.count
+        refinement = self.refinement(run, x, range(max(count, len(x))))
+        y, low_pass = refinement.reference.image, refinement.low_pass
+        if isinstance(low_pass, Unfolded):
+            y, low_pass = low_pass.unfolded(y), low_pass.low_pass
+        return refinement.start(levels, float(start_sigma(y, low_pass).max()))
+
+    def refinement(self, run: GuidedRun, x, numbers: Sequence[int]) -> Refinement:
+        """The core's refinement for states like x (B, C, ..., h, w) of a run, for items of these
+        numbers in their batch."""
+        latent_format = run.base_model.latent_format
         n, given = folds(latent_format), self.reference
         cell = pixels_a_cell(latent_format) / n if given is None else given.cell
         low_pass = self.low_pass.on_cells(cell, frames_a_cell(latent_format))
@@ -135,8 +152,8 @@ class GuidedFunction:
     def __call__(self, model, x, sigmas, extra_args=None, callback=None, disable=None, **options):
         run = GuidedRun(self.guides, model, x, sigmas, extra_args or {})
         x = self.base(
-            ModelProxy(model, run), x, sigmas.clone(), extra_args=extra_args,
-            callback=run.reporting(callback), disable=disable, **options,
+            ModelProxy(model, run), run.begin(x), sigmas[run.first :].clone(),
+            extra_args=extra_args, callback=run.reporting(callback), disable=disable, **options,
         )  # fmt: skip
         run.warn_if_idle()
         return run.finish(x)

@@ -185,6 +185,7 @@ def test_filters_of_words():
 def test_the_command_line_keeps_a_band(tmp_path, capsys):
     lake = "ilvr/assets/references/render-lake.png"
     arguments = ["sample", lake, "--out", str(tmp_path), "--count", "1", "--steps", "2"]
+    arguments += ["--model", "landscapes-64"]
     assert main([*arguments, "--keep", "high", "--factor", "16", "--channels", "luminance"]) == 0
     assert [path.stem for path in sorted(tmp_path.iterdir())] == [
         "render-lake-N1-16-luminance-0", "sheet",

@@ -15,15 +15,21 @@ from PIL import Image
 from ilvr import LowPassFilter, checkpoint, load_image
 from ilvr.cli import main
 from ilvr.image import read_parameters
+from ilvr.parser import parser
+from ilvr.settings import Settings, fastest_dtype
 
 from .tiny import CONFIGURATIONS, state_dict
 
 REFERENCES = Path(__file__).parents[2] / "ilvr" / "assets" / "references"
 LAKE, CLIP_ART = str(REFERENCES / "render-lake.png"), str(REFERENCES / "clip-art.png")
+MASKED, MASK = str(REFERENCES / "masked-render.png"), str(REFERENCES / "mask.png")
 QUICK = ["--steps", "3"]
 
 
 def run(*arguments):
+    """A command, on landscapes-64 where it names no model."""
+    if arguments[:1] in [("sample",), ("sweep",)] and "--model" not in arguments:
+        arguments += ("--model", "landscapes-64")
     try:
         return main([str(argument) for argument in arguments])
     except SystemExit as stop:
@@ -44,13 +50,14 @@ def test_sample_writes_pictures_with_parameters_and_a_sheet(tmp_path, capsys):
     ]
     parameters = read_parameters(out / "render-lake-N8-6.png")
     assert parameters["reference"] == LAKE
+    assert parameters["dtype"] == fastest_dtype("cpu")
     assert (parameters["seed"], parameters["factor"], parameters["steps"]) == (6, 8, 3)
     assert pixels(out / "render-lake-N8-6.png").shape == (64, 64, 3)
 
 
 @pytest.mark.parametrize("sampler", ["dpmpp_2m", "ddim", "ddpm"])
 def test_reruns_are_equal_and_the_batch_size_is_no_matter(tmp_path, sampler):
-    options = ["--count", 3, "--sampler", sampler, "--steps", 4, "--out"]
+    options = ["--count", 3, "--sampler", sampler, "--steps", 4, "--dtype", "float32", "--out"]
     assert run("sample", LAKE, *options, tmp_path / "a") == 0
     assert run("sample", LAKE, *options, tmp_path / "b") == 0
     assert run("sample", LAKE, *options, tmp_path / "c", "--batch-size", 2) == 0
@@ -61,6 +68,40 @@ def test_reruns_are_equal_and_the_batch_size_is_no_matter(tmp_path, sampler):
     assert (
         pixels(tmp_path / "a/render-lake-N8-0.png") != pixels(tmp_path / "a/render-lake-N8-1.png")
     ).any()
+
+
+@pytest.mark.parametrize("start", [[], ["--start", "reference"], ["--start", "noise"]])
+def test_a_picture_does_not_depend_on_the_references_beside_it(tmp_path, start):
+    options = ["--count", 1, "--steps", 3, *start, "--dtype", "float32", "--out"]
+    assert run("sample", LAKE, CLIP_ART, *options, tmp_path / "both") == 0
+    for path, name in ((LAKE, "render-lake-N8-0.png"), (CLIP_ART, "clip-art-N8-0.png")):
+        assert run("sample", path, *options, tmp_path / "alone") == 0
+        a, b = (pixels(tmp_path / folder / name) for folder in ("both", "alone"))
+        assert np.abs(a - b).max() <= 1
+
+
+def test_where_sampling_starts_is_in_the_picture(tmp_path):
+    for start, kept in (("noise", "noise"), ("reference", "reference"), ("400", 400)):
+        options = ["--out", tmp_path / start, "--count", 1, "--steps", 2]
+        assert run("sample", LAKE, *options, "--start", start) == 0
+        assert read_parameters(tmp_path / start / "render-lake-N8-0.png")["start"] == kept
+
+
+@pytest.mark.parametrize(
+    "options, start",
+    [
+        ([], "reference"),
+        (["--sampler", "ddim"], "noise"),
+        (["--sampler", "ddpm"], "noise"),
+        (["--released"], "noise"),
+        (["--respacing", "20"], "noise"),
+    ],
+)
+def test_the_papers_own_ways_start_from_noise(options, start):
+    commands = dict.fromkeys(("sample", "sweep", "evaluate", "inspect", "convert"))
+    for command in ("sample", "sweep", "evaluate"):
+        parsed = parser(**commands).parse_args([command, LAKE, "--out", "o", *options])
+        assert Settings.of(parsed).sampling["start"] == start
 
 
 def test_a_long_sheet_wraps(tmp_path):
@@ -123,6 +164,8 @@ def test_every_option_of_sampling_has_an_effect(tmp_path):
         "strength": ["--guide", "prediction", "--strength", 0.5],
         "noise": ["--noise", "fixed"],
         "released": ["--released"],
+        "start": ["--start", "noise"],
+        "timestep": ["--start", 700],
         "steps": ["--steps", 5],
         "spacing": ["--spacing", "uniform"],
         "respacing": ["--respacing", "ddim4"],
@@ -139,7 +182,8 @@ def test_every_option_of_sampling_has_an_effect(tmp_path):
     for name, options in variants.items():
         steps = [] if {"--steps", "--respacing"} & set(options) else ["--steps", 4]
         out = tmp_path / name
-        assert run("sample", LAKE, "--out", out, "--count", 1, *steps, *options) == 0, name
+        common = ["--count", 1, "--dtype", "float32", *steps]
+        assert run("sample", LAKE, "--out", out, *common, *options) == 0, name
         results[name] = pixels(next(out.glob("render-lake-*.png")))
     names = list(results)
     for i, a in enumerate(names):
@@ -196,6 +240,9 @@ BAD = {
     "no steps": [LAKE, "--steps", "0"],
     "too many steps": [LAKE, "--steps", "1001", "--sampler", "ddpm"],
     "eta": [LAKE, "--sampler", "ddim", "--eta", "2"],
+    "start": [LAKE, "--start", "0"],
+    "start word": [LAKE, "--start", "somewhere"],
+    "start with a mask": [MASKED, "--mask", MASK, "--start", "400"],
     "steps and respacing": [LAKE, "--steps", "5", "--respacing", "5"],
     "strength of the state": [LAKE, "--strength", "0.5"],
     "label without classes": [LAKE, "--class-label", "1"],
@@ -240,7 +287,7 @@ def test_ctrl_c_keeps_the_finished_pictures(tmp_path):
         "--count",
         "500",
     ]
-    options = ["--batch-size", "1", *QUICK]
+    options = ["--batch-size", "1", "--model", "landscapes-64", *QUICK]
     root = Path(__file__).parents[2]
     process = subprocess.Popen(
         command + options,
@@ -266,6 +313,7 @@ def test_ctrl_c_keeps_the_finished_pictures(tmp_path):
 def test_names_that_the_terminal_lacks_are_escaped(tmp_path):
     shutil.copy(LAKE, tmp_path / "湖.png")
     arguments = ["sample", tmp_path / "湖.png", "--out", tmp_path / "out", "--count", "1", *QUICK]
+    arguments += ["--model", "landscapes-64"]
     done = subprocess.run(
         [sys.executable, "-m", "ilvr", *map(str, arguments)],
         env=os.environ | {"PYTHONIOENCODING": "cp1252"}, capture_output=True,

@@ -319,6 +319,7 @@ def test_the_encoder_tells_pictures_apart():
 
 def bundled(out, *options):
     quick = ["--features", "model", "--metrics", "lpips", "agreement", "--steps", 8]
+    quick += ["--model", "landscapes-64"]
     references = [REFERENCES / "render-lake.png", REFERENCES / "clip-art.png"]
     samples = ["--samples-per-reference", 4, "--keep", "none", "--out", out]
     arguments = ["evaluate", *references, *quick, *samples, *options]

@@ -17,7 +17,7 @@ LAKE = ROOT / "ilvr" / "assets" / "references" / "render-lake.png"
 
 
 def sample(out, *options):
-    quick = ["--count", "2", "--steps", "1"]
+    quick = ["--count", "2", "--steps", "1", "--model", "landscapes-64"]
     return main(["sample", str(LAKE), "--out", str(out), *quick, *map(str, options)])
 
 
@@ -44,6 +44,7 @@ def test_a_picture_of_somebody_else_is_not_written_over(tmp_path):
 def test_many_at_once_in_one_folder_lose_nothing(tmp_path):
     script = "import sys; from ilvr.cli import main; raise SystemExit(main(sys.argv[1:]))"
     options = ["--out", str(tmp_path), "--count", "6", "--steps", "1", "--batch-size", "1"]
+    options += ["--model", "landscapes-64"]
     running = [
         subprocess.Popen(
             [sys.executable, "-c", script, "sample", str(LAKE), *options, "--range", "1000", end],

@@ -1,6 +1,7 @@
 """Real model classes of the host at tiny sizes, with random weights: those that people use."""
 
 import inspect
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ class Architecture:
     context: int
     pooled: int | None = None
     tokens: tuple[int, int] = (6, 6)  # of the positive and of the negative prompt
+    masked: bool = False  # whether prompts say which tokens count
     batch: int = 2
     frames: int = 1
     size: tuple[int, int] = (64, 96)
@@ -58,6 +60,8 @@ class Architecture:
         extras = {}
         if self.pooled:
             extras["pooled_output"] = noise(1, self.pooled, seed=seed)
+        if self.masked:
+            extras["attention_mask"] = torch.ones(1, tokens, dtype=torch.long)
         return [[noise(1, tokens, self.context, seed=seed), extras]]
 
 
@@ -203,6 +207,48 @@ WAN = Architecture(
     batch=1,
     frames=5,
 )
+LTX_VAE = {
+    "dims": 3,
+    "latent_channels": 128,
+    "blocks": [["compress_all", 1]] * 3,
+    "norm_layer": "pixel_norm",
+    "patch_size": 4,
+    "latent_log_var": "uniform",
+}
+
+
+def ltx_vae():
+    """The host's VAE of LTX's latents, without the blocks between its halvings."""
+    name = "decoder.up_blocks.0.res_blocks.0.conv1.conv.weight"  # which the host recognises it by
+    vae = comfy.sd.VAE(
+        sd={name: torch.zeros(512, 1, 1, 1, 1)}, metadata={"config": json.dumps({"vae": LTX_VAE})}
+    )
+    network = vae.first_stage_model
+    weights = random_weights(network.state_dict())
+    weights["per_channel_statistics.std-of-means"] += 1
+    network.load_state_dict(weights)
+    return vae
+
+
+LTX = Architecture(
+    comfy.supported_models.LTXV,
+    {
+        "image_model": "ltxv",
+        "cross_attention_dim": 48,
+        "attention_head_dim": 24,
+        "num_attention_heads": 2,
+        "caption_channels": 40,
+        "num_layers": 2,
+    },
+    "proj_out.weight",
+    ltx_vae,
+    context=40,
+    masked=True,
+    batch=1,
+    frames=9,
+    size=(192, 256),
+    factors=(64, 90),
+)
 RADIANCE = Architecture(
     comfy.supported_models.ChromaRadiance,
     _known(
@@ -242,5 +288,6 @@ ARCHITECTURES = {
     "sd3": SD3,
     "flux": FLUX,
     "wan": WAN,
+    "ltx": LTX,
     "radiance": RADIANCE,
 }
