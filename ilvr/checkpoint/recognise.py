@@ -178,18 +178,21 @@ def _checked(values, source):
     if not isinstance(values, Mapping):
         raise ValueError(f"{source} is no mapping of names to values.")
     values = {str(name): value for name, value in values.items()}
-    try:
-        if "attention_resolutions" in values and "image_size" in values:
-            size = known["image_size"].of("image_size", values["image_size"])
-            name = "attention_resolutions"
-            resolutions = known["attention_rates"].of(name, values.pop(name))
-            values["attention_rates"] = [size // resolution for resolution in resolutions]
-        for name in values:
-            if name not in known:
-                raise ValueError(f"{printable(name)}; known are {', '.join(known)}.")
-        return {name: known[name].of(name, value) for name, value in values.items()}
-    except ValueError as error:
-        raise ValueError(f"{source} gives {error}") from None
+
+    def kept(name, value, kind):
+        try:
+            return kind.of(name, value)
+        except ValueError as error:
+            raise ValueError(f"{source} gives {error}") from None
+
+    if "attention_resolutions" in values and "image_size" in values:
+        size = kept("image_size", values["image_size"], known["image_size"])
+        name = "attention_resolutions"
+        resolutions = kept(name, values.pop(name), known["attention_rates"])
+        values["attention_rates"] = [size // resolution for resolution in resolutions]
+    if unknown := [name for name in values if name not in known]:
+        raise ValueError(f"{source} names {unknown[0]!r}; known are {', '.join(known)}.")
+    return {name: kept(name, value, known[name]) for name, value in values.items()}
 
 
 def _check_fit(configuration, given, layout, state):

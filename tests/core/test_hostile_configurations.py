@@ -164,6 +164,7 @@ def test_absurd_places_in_other_layouts_are_unknown_keys(tmp_path, name, place):
 
 def test_queries_that_do_not_fit_their_keys_are_damage(google):
     write(google / "unet" / "config.json", config("google"))
+    write(google / "scheduler" / "scheduler_config.json", LINEAR)
     state = of_layout("diffusers", "google")
     name = next(name for name in state if name.endswith("to_q.weight"))
     for shape in ((), (3,), (2, 5)):
