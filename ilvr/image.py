@@ -239,17 +239,19 @@ def contact_sheet(
     columns: Sequence[str] = (),
     labels: Sequence[str] = (),
     title: str = "",
-    cell: int = 128,
+    cell: int | None = None,
 ) -> Image.Image:
     """One labelled picture of all: a label over each column and before each row, a title above.
 
-    Pictures are shown `cell` pixels wide in the shape of the first one, small ones enlarged by
-    bicubic resampling; one of another shape stands in the middle of its cell.
+    Pictures are shown `cell` pixels wide, by default as the first one is, from 128 to 256, in its
+    shape; small ones are enlarged by bicubic resampling, and one of another shape stands in the
+    middle of its cell.
     """
     first = next((image for row in rows for image in row if image is not None), None)
     if first is None:
         raise ValueError("The sheet has no pictures; give it a row with one or more.")
     columns, labels, title = [*map(printable, columns)], [*map(printable, labels)], printable(title)
+    cell = cell or min(max(first.width, 128), 256)
     size = (cell, max(1, round(cell * first.height / first.width)))
     font, gap, line = _font("".join([title, *columns, *labels]), 13), 4, 20
     left = max((int(font.getlength(label)) for label in labels), default=0) + 2 * gap
