@@ -96,17 +96,18 @@ class Refinement:
         self.reference, self.low_pass, self.range = reference, low_pass, range
         self.guide, self.strength, self.released = guide, strength, released
 
-    def on_cells(self, pixels: float) -> "Refinement":
+    def on_cells(self, pixels: float, colours: Tensor | None = None) -> "Refinement":
         """The same on latents, whose cells are that many pixels wide; factors are of pixels.
 
-        Raises ValueError where nothing but the reference could come out.
+        colours: (C, 3), how their channels add up to R, G and B, where that is known. Raises
+        ValueError where nothing but the reference could come out, or nothing would be kept.
         """
         if pixels == 1:
             return self
         free = self.reference.mask is not None or self.range.end > 0 or self.strength < 1
         refuse_the_reference_itself(self.low_pass, pixels, free)
         refinement = copy.copy(self)
-        refinement.low_pass = self.low_pass.on_cells(pixels)
+        refinement.low_pass = self.low_pass.on_cells(pixels, colours=colours)
         return refinement
 
     def applies(self, level) -> bool:
@@ -176,7 +177,7 @@ class Refinement:
 def refuse_the_reference_itself(low_pass: BandPassFilter, pixels: float, free: bool):
     """ValueError where a filter keeps all of latents, of so many pixels a cell, and nothing else
     leaves them free."""
-    if low_pass.on_cells(pixels).keeps_all and not free:
+    if low_pass.channels == "all" and low_pass.on_cells(pixels).keeps_all and not free:
         raise ValueError(
             f"Factor {low_pass.finest:g} is no more than the {pixels:g} pixels of a latent cell, "
             f"so that the result would be the reference itself; use a factor of {2 * pixels:g} or "

@@ -14,11 +14,14 @@ from ilvr import (
     NoisedReference,
     Refinement,
     match_low_frequencies,
+    steps,
 )
 from ilvr.cli import main
 from ilvr.low_pass import CHANNELS, filters
 from ilvr.resampling import KERNELS
 from ilvr.schedule import Level
+
+from .tiny import LATENT, model
 
 FREED = {
     "the mean": BandPassFilter(1, 1e6),
@@ -95,9 +98,22 @@ def test_on_cells_of_latents_factors_are_still_of_pixels():
     assert torch.equal(LowPassFilter(16).on_cells(8)(x), LowPassFilter(2)(x))
     with pytest.raises(ValueError, match=r"no more than the 8 pixels.*16 or more"):
         BandPassFilter(1, 8).on_cells(8)
-    with pytest.raises(ValueError, match="Colour can be told apart in pixels alone"):
+    with pytest.raises(ValueError, match="Colour can't be told apart in the latents"):
         LowPassFilter(16, channels="colour").on_cells(8)
     assert LowPassFilter(16, channels="colour").on_cells(1).channels == "colour"
+
+
+@pytest.mark.parametrize("channels", CHANNELS[1:])
+def test_luminance_and_colour_of_latents_are_what_they_add_up_to(channels):
+    latent = model(LATENT)
+    colours, y = latent.colours().detach(), latent.encode(random(1, 3, 64, 64))
+    refinement = Refinement(NoisedReference(y), LowPassFilter(16, channels=channels))
+    (*_, last) = steps(latent, [0], refinement, steps=3)
+    luminance = colours.mean(1, keepdim=True)
+    kept = luminance if channels == "luminance" else colours - luminance
+    seen = ((last.x - y).movedim(1, -1) @ kept).movedim(-1, 1)
+    assert LowPassFilter(2)(seen).abs().max() < 1e-5
+    assert LowPassFilter(2)(last.x - y).abs().max() > 0.05
 
 
 @pytest.mark.parametrize("stride", [1, 4, 8])
@@ -166,7 +182,7 @@ def test_refuses(options, complaint):
 def test_says_where_nothing_lies_in_the_band():
     with pytest.raises(ValueError, match="30 x 20 has nothing between 30 and 60"):
         BandPassFilter(30, 60)(random(1, 3, 20, 30))
-    with pytest.raises(ValueError, match=r"Luminance is of RGB pictures.*\(1, 1, 8, 8\)"):
+    with pytest.raises(ValueError, match=r"Luminance is of 3 channels.*\(1, 1, 8, 8\)"):
         LowPassFilter(2, channels="luminance")(random(1, 1, 8, 8))
 
 
