@@ -12,7 +12,9 @@ from ilvr import (
     ItemNoise,
     LowPassFilter,
     NoisedReference,
+    NoiseSchedule,
     Refinement,
+    dpmpp_2m,
     match_low_frequencies,
     steps,
 )
@@ -238,4 +240,26 @@ def test_the_greyer_a_mask_the_more_is_followed():
         reference = NoisedReference(y, mask=torch.full((1, 1, 32, 32), grey))
         refined = Refinement(reference, phi).finished(x)
         followed.append(((phi(refined - x) * phi(y - x)).sum() / phi(y - x).square().sum()).item())
-    assert followed == pytest.approx([0, 0.25, 0.49, 1], abs=1e-4)
+    steps_of = [1 - (1 - grey) ** (1 / 9) for grey in (0.0, 0.5, 0.7, 1.0)]
+    assert followed == pytest.approx(steps_of, abs=1e-4)
+
+
+def test_grey_in_a_mask_is_how_much_of_the_difference_goes_away():
+    """On a Gaussian model whose pictures have nothing to do with the reference."""
+    schedule = NoiseSchedule.linear()
+    levels = schedule.karras(20)
+    at = {level.t: level for level in levels}
+
+    def denoiser(x, t):  # of white pictures of variance 1 / 4
+        gain = at[t].signal / 4 / (at[t].signal ** 2 / 4 + at[t].noise ** 2)
+        return (x - at[t].signal * gain * x) / at[t].noise
+
+    phi, y, noise = LowPassFilter(4), random(16, 3, 32, 32) / 2, ItemNoise(range(16))
+    followed = []
+    for grey in (0.25, 0.5, 0.75):
+        reference = NoisedReference(y, mask=torch.full((1, 1, 32, 32), grey))
+        x = levels[0].noise * noise.draw("start", 1000, y)
+        refinement = Refinement(reference, phi)
+        *_, last = dpmpp_2m(denoiser, x, levels, noise, refinement, clip=False)
+        followed.append(((phi(last.x) * y).sum() / phi(y).square().sum()).item())
+    assert followed == pytest.approx([0.25, 0.5, 0.75], abs=0.03)

@@ -125,7 +125,7 @@ def test_under_a_grey_mask_states_of_every_kind_keep_their_noise(kind):
         grey_reference = core.NoisedReference(y, mask=torch.full((1, 1, 32, 32), grey))
         refined = core.Refinement(grey_reference, phi).state(x, level, core.ItemNoise(range(count)))
         assert abs(phi(refined).var() / phi(x).var() - 1) < 0.02
-        assert phi(refined - x).var() > 0.01 * phi(x).var()
+        assert phi(refined - x).var() > 0.001 * phi(x).var()
 
 
 def test_a_filter_shows_what_it_keeps_around_mid_grey():
