@@ -114,9 +114,6 @@ def diffpir(network, y, seeds, steps):
 
 
 def deepinv_ilvr(network, y, seeds, steps):
-    up = ilvr.LowPassFilter(
-        FACTOR
-    )  # A_dagger: what phi makes of any picture with this downsampling
     physics = deepinv.physics.LinearPhysics(
         A=lambda x, **kwargs: LOW_PASS.down(x), img_size=tuple(y.shape[1:])
     )
