@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .kinds import real
 from .low_pass import BandPassFilter, LowPassFilter
 from .noise import ItemNoise
-from .reference import NoisedReference
+from .reference import LOG_SIGMA_SPAN, NoisedReference
+from .values import finite
 
 GUIDES = ("state", "prediction")
-LOG_SIGMA_SPAN = 9.0
 UNDECIDED = 0.03  # signal to noise power at which detail is not decided yet
 FLAT = 1e-3  # power of detail over N^2 that the plainest reference is taken to have
 
@@ -30,19 +31,20 @@ class ConditioningRange:
     end: float = 0
 
     def __post_init__(self):
-        if not 1000 >= self.start >= self.end >= 0:
+        numbers = real(self.start) and real(self.end)
+        if not (numbers and 1000 >= self.start >= self.end >= 0):
             raise ValueError(
-                f"The range is {self.start:g} to {self.end:g}; it must run from a start of at most "
+                f"The range is {self.start} to {self.end}; it must run from a start of at most "
                 f"1000 (pure noise) down to an end of at least 0 (finished image)."
             )
 
     @classmethod
     def parse(cls, text: str) -> "ConditioningRange":
         """From "END" or "START-END", such as 250 or 800-200. Raises ValueError for other texts."""
-        start, _, end = text.rpartition("-")
         try:
+            start, _, end = text.rpartition("-")
             bounds = float(start or 1000), float(end)
-        except ValueError:
+        except (ValueError, AttributeError, TypeError):
             raise ValueError(
                 f"{text!r} is no range; give END or START-END, such as 800-200."
             ) from None
@@ -61,8 +63,8 @@ class Refinement:
     guide: "state" refines x_t itself, `x + m phi(m (y_t - x) + sigma sqrt(2 (1 - m^2)) eps)`, which
     without a mask is Eq. 8; "prediction" refines the predicted clean image,
     `x0 + w m phi(m (y - x0))`, for samplers whose state cannot be edited.
-    m is the reference's mask: what lies outside it has no influence, and where it is grey, the eps
-    of its own gives back the noise that a mixture of two has too little of.
+    m is the reference's mask, of one step where it is grey: what lies outside it has no influence,
+    and the eps of its own gives back the noise that a mixture of two has too little of.
     strength: in [0, 1], about the share of the difference in low frequencies that is gone in the
     finished image; below 1 with "prediction" only, since a mixture of two states with independent
     noise has too little of it. w = 1 - (1 - strength)^(1 / 9) at every step: such a pull leaves
@@ -82,13 +84,17 @@ class Refinement:
     ):
         if guide not in GUIDES:
             raise ValueError(f"Unknown guide {guide!r}: choose state or prediction.")
-        if not 0 <= strength <= 1:
+        if not (real(strength) and 0 <= strength <= 1):
             raise ValueError(f"strength is {strength}; a number from 0 to 1 is needed.")
         if guide == "state" and strength < 1:
             raise ValueError(
                 f"strength {strength} would mix independent noises in the state, which loses "
                 f"variance; use guide prediction for a strength below 1."
             )
+        if not isinstance(reference, NoisedReference):
+            raise ValueError(f"The reference is a {_kind(reference)}; a NoisedReference is needed.")
+        if not callable(low_pass):
+            raise ValueError(f"The filter is a {_kind(low_pass)}; a LowPassFilter is needed.")
         if not isinstance(range, ConditioningRange):
             raise ValueError(
                 f"The range is {range!r}; a ConditioningRange is needed, as of (start, end)."
@@ -96,17 +102,18 @@ class Refinement:
         self.reference, self.low_pass, self.range = reference, low_pass, range
         self.guide, self.strength, self.released = guide, strength, released
 
-    def on_cells(self, pixels: float) -> "Refinement":
+    def on_cells(self, pixels: float, colours: Tensor | None = None) -> "Refinement":
         """The same on latents, whose cells are that many pixels wide; factors are of pixels.
 
-        Raises ValueError where nothing but the reference could come out.
+        colours: (C, 3), how their channels add up to R, G and B, where that is known. Raises
+        ValueError where nothing but the reference could come out, or nothing would be kept.
         """
         if pixels == 1:
             return self
         free = self.reference.mask is not None or self.range.end > 0 or self.strength < 1
         refuse_the_reference_itself(self.low_pass, pixels, free)
         refinement = copy.copy(self)
-        refinement.low_pass = self.low_pass.on_cells(pixels)
+        refinement.low_pass = self.low_pass.on_cells(pixels, colours=colours)
         return refinement
 
     def applies(self, level) -> bool:
@@ -163,25 +170,33 @@ class Refinement:
         return self._pull(x0, self.reference.clean(x0), weight)
 
     def _pull(self, x, target, weight=1.0, lacking=None):
-        mask = self.reference.mask_for(x)
-        pull = target - x.float()
-        if mask is None:
-            pull = self.low_pass(pull)
-        else:
-            pull = mask * pull if lacking is None else mask * pull + lacking
-            pull = mask * self.low_pass(pull)
-        return (x + weight * pull).to(x.dtype)
+        mask = self.reference.step_mask_for(x)
+        return _pulled(x, target, self.low_pass, mask, weight, lacking)
+
+
+def _pulled(x, target, low_pass, mask, weight=1.0, lacking=None):
+    pull = target - x.float()
+    if mask is None:
+        pull = low_pass(pull)
+    else:
+        pull = mask * pull if lacking is None else mask * pull + lacking
+        pull = mask * low_pass(pull)
+    return (x + weight * pull).to(x.dtype)
 
 
 def refuse_the_reference_itself(low_pass: BandPassFilter, pixels: float, free: bool):
     """ValueError where a filter keeps all of latents, of so many pixels a cell, and nothing else
     leaves them free."""
-    if low_pass.on_cells(pixels).keeps_all and not free:
+    if low_pass.channels == "all" and low_pass.on_cells(pixels).keeps_all and not free:
         raise ValueError(
             f"Factor {low_pass.finest:g} is no more than the {pixels:g} pixels of a latent cell, "
             f"so that the result would be the reference itself; use a factor of {2 * pixels:g} or "
             f"more, end the range above 0, or give a mask."
         )
+
+
+def _kind(value):
+    return type(value).__name__
 
 
 def start_sigma(y: Tensor, low_pass: BandPassFilter) -> Tensor:
@@ -223,10 +238,10 @@ def match_low_frequencies(
     `x + m phi(m (y - x))` can leave [-1, 1], and clamping moves the low frequencies again: both
     are repeated, `rounds` times at most, as projections onto convex sets.
     """
-    refinement = Refinement(reference, low_pass)
-    y = reference.clean(x)
+    x = finite(x, "The image", axes=3).float()
+    y, mask = reference.clean(x), reference.mask_for(x)
     for _ in range(rounds):
-        matched = refinement._pull(x, y).clamp(-1, 1)
+        matched = _pulled(x, y, low_pass, mask).clamp(-1, 1)
         if (matched - x).abs().max() < 1e-4:
             return matched
         x = matched
