@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from ilvr.cli import main
 from ilvr.image import read_parameters
 
 ROOT = Path(__file__).parents[2]
@@ -59,44 +60,45 @@ def test_names_that_are_no_text(tmp_path):
     assert read_parameters(made)["reference"] == str(tmp_path / name)
 
 
+def refused(capsys, *arguments):
+    """What a command says on its one line, which ends with status 2."""
+    assert main(list(arguments)) == 2, arguments
+    said = capsys.readouterr().err
+    assert said.startswith("ilvr: ") and said.count("\n") == 1 and "\x1b" not in said
+    return said
+
+
 @pytest.mark.parametrize("name", ["n" * 300, "a/" * 3000 + "a", "\x1b[31m.png"])
-def test_names_that_can_not_be(tmp_path, name):
-    for arguments in (
-        ["sample", name, "--out", str(tmp_path)],
-        ["inspect", name],
-        ["convert", MODEL, f"{tmp_path}/{name}/a.safetensors"],
-        ["sample", LAKE, "--out", f"{tmp_path}/{LAKE}/{name}", *QUICK],
-    )[: 4 if name[0] == "n" else 2]:
-        done = shell('"$@"', *arguments)
-        assert done.returncode == 2 and done.stderr.startswith(b"ilvr: ")
-        assert done.stderr.count(b"\n") == 1 and b"\x1b" not in done.stderr
+def test_names_that_can_not_be(tmp_path, capsys, name):
+    refused(capsys, "sample", name, "--out", str(tmp_path))
+    refused(capsys, "inspect", name)
+    refused(capsys, "convert", MODEL, f"{tmp_path}/{name}/a.safetensors")
+    refused(capsys, "sample", LAKE, "--out", f"{LAKE}/{name}", *QUICK)
     assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give its rights away")
-def test_folders_and_files_without_permission(tmp_path):
-    nobody = {"user": 65534, "group": 65534, "extra_groups": []}
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
-    for name in ("a.png", "a.safetensors"):
-        shutil.copy(LAKE if name == "a.png" else MODEL, tmp_path / name)
-        (tmp_path / name).chmod(0o600)
-    (tmp_path / "closed").mkdir(mode=0o700)
-    for arguments in (
-        ["sample", str(tmp_path / "a.png"), "--out", str(tmp_path / "out")],
-        ["inspect", str(tmp_path / "a.safetensors")],
-        ["inspect", str(tmp_path / "closed")],
-        ["sample", str(tmp_path / "closed"), "--out", str(tmp_path / "out")],
-        ["sample", LAKE, "--out", str(tmp_path / "closed"), *QUICK],
-        ["convert", MODEL, str(tmp_path / "closed" / "b.safetensors")],
-    ):
-        done = shell('"$@"', *arguments, **nobody)
-        assert done.returncode == 2, (arguments, done)
-        assert done.stderr.startswith(b"ilvr: ") and done.stderr.count(b"\n") == 1, done.stderr
+def test_folders_and_files_without_permission(tmp_path, capsys):
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    picture, model, closed = (tmp_path / n for n in ("a.png", "a.safetensors", "closed"))
+    shutil.copy(LAKE, picture)
+    shutil.copy(MODEL, model)
+    for file in (picture, model):
+        file.chmod(0o600)
+    closed.mkdir(mode=0o700)
+    os.seteuid(65534)
+    try:
+        refused(capsys, "sample", str(picture), "--out", str(tmp_path / "out"))
+        refused(capsys, "inspect", str(model))
+        refused(capsys, "inspect", str(closed))
+        refused(capsys, "sample", LAKE, "--out", str(closed), *QUICK)
+        refused(capsys, "convert", MODEL, str(closed / "b.safetensors"))
+    finally:
+        os.seteuid(0)
 
 
-@pytest.mark.parametrize("seconds", [0.2, 0.6, 1.2])
+@pytest.mark.parametrize("seconds", [0.0, 0.5])
 def test_ctrl_c_while_it_starts(tmp_path, seconds):
     process = subprocess.Popen(
         [sys.executable, "-m", "ilvr", "sample", LAKE, "--out", str(tmp_path), "--count", "500"],
@@ -104,11 +106,11 @@ def test_ctrl_c_while_it_starts(tmp_path, seconds):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     maps = Path(f"/proc/{process.pid}/maps")
-    while "libpython" not in (text := maps.read_text()) and "site-packages" not in text:
+    while "site-packages" not in maps.read_text():  # the first of what is imported
         time.sleep(0.01)
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=120)
+    _, error = process.communicate(timeout=600)
     assert process.returncode == 2 and error.startswith(b"ilvr: stopped")
     assert error.count(b"\n") == 1
 
