@@ -1,6 +1,7 @@
 """ILVR as a callback of a pipeline: Eq. 8 on the latents between two steps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,8 +25,9 @@ def guide(
     seed: int | Sequence[int] = 0,
     height: int | None = None,
     width: int | None = None,
-) -> "Guide":
-    """What a pipeline takes as `callback_on_step_end` to give its pictures the layout of `image`.
+) -> Callable:
+    """What a pipeline takes as `callback_on_step_end` (PixArt as `callback`) to give its pictures
+    the layout of `image`.
 
     image: a picture (of pillow, or a file), cropped around its centre to the shape of what the
     pipeline makes; a list of them, cycled to the batch; or a tensor (B, 3, H, W) in [-1, 1] of that
@@ -33,7 +35,7 @@ def guide(
     video, and a list of lists or a tensor (B, 3, T, H, W) is several.
     low_pass: a LowPassFilter or BandPassFilter, its factors in pixels.
     range: the timesteps, of a flow 1000 times sigma.
-    noise, seed: of the reference, as `NoisedReference` takes them; item i takes seed + i.
+    noise, seed: of the reference, as of `NoisedReference`; item i takes seed + i, or one of a list.
     mask: white = 1 = follow, of the reference's size; a tensor is (1 or B, 1, H, W) in [0, 1].
     height, width: as given to the pipeline; needed only for those whose latents are tokens (Flux,
     Qwen-Image, LTX), where the picture is of another size.
@@ -41,7 +43,8 @@ def guide(
     """
     latents.check(pipe)
     schedulers.check(pipe.scheduler)
-    return Guide(image, low_pass, range, noise, mask, seed, (height, width))
+    made = Guide(image, low_pass, range, noise, mask, seed, (height, width))
+    return made if latents.takes_tensors(pipe) else partial(made.in_place, pipe)
 
 
 class Guide:
@@ -61,8 +64,17 @@ class Guide:
         level = schedulers.level(pipe.scheduler, position)
         if not self._refinement.applies(level):
             return tensors
-        cells = self._refinement.state(self._grid.unpacked(x), level, ItemNoise([]))
+        cells = self._refinement.state(self._grid.unpacked(x), level, self._drawn)
         return {**tensors, "latents": self._grid.packed(cells)}
+
+    def in_place(self, pipe, index: int, timestep, x: Tensor):
+        """The same for a `callback`, which gets the latents alone, and after whole steps only."""
+        if pipe.scheduler.order > 1:
+            raise ValueError(
+                f"{type(pipe).__name__} does not call back after half steps, which "
+                f"{type(pipe.scheduler).__name__} has; use DPMSolverMultistepScheduler."
+            )
+        x.copy_(self(pipe, index, timestep, {"latents": x})["latents"])
 
     def _begin(self, pipe, timestep, x: Tensor):
         """Fits the reference to a run whose first step was at this timestep and gave x."""
@@ -75,7 +87,9 @@ class Guide:
         encoded = latents.encode(pipe, fitted(pictures, self._grid.size), x.device)
         clean = self._grid.of_frames(encoded, "The reference")
         mask = None if self.mask is None else self._mask(own)
-        reference = NoisedReference(clean, self.noise, mask, self.seed)
+        reference = NoisedReference(clean, self.noise, mask)
+        one = isinstance(self.seed, int)
+        self._drawn = ItemNoise(range(self.seed, self.seed + len(x)) if one else self.seed)
 
         low_pass = self.low_pass.on_cells(self._grid.pixels, self._grid.length)
         self._refinement = Refinement(reference, low_pass, self.range)
