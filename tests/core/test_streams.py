@@ -113,12 +113,3 @@ def test_ctrl_c_while_it_starts(tmp_path, seconds):
     _, error = process.communicate(timeout=600)
     assert process.returncode == 2 and error.startswith(b"ilvr: stopped")
     assert error.count(b"\n") == 1
-
-
-def test_a_dead_address_of_a_cluster(tmp_path):
-    pytest.importorskip("ray")
-    pytest.importorskip("torchmetrics")
-    options = ["--ray", "127.0.0.1:1", "--features", "model", "--out", str(tmp_path)]
-    done = shell('"$@"', "evaluate", LAKE, *options)
-    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith(b"ilvr: No Ray cluster")
-    assert b"Traceback" not in done.stderr
