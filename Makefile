@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 REFERENCES := ilvr/assets/references
 
-.PHONY: demo test comfyui lint benchmark evaluate pictures clean
+.PHONY: demo test comfyui lint fuzz benchmark evaluate pictures package docs clean
 
 demo: $(VENV)/.ready
 	$(RUN) -m ilvr sample $(REFERENCES)/render-lake.png $(REFERENCES)/clip-art.png $(REFERENCES)/scribble.png $(REFERENCES)/pixel-art.png --factor 8 --count 4 --out output
@@ -24,6 +24,11 @@ lint: $(VENV)/.ready-test
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+# Damaged files for everything that reads files; a finding is kept in tests/data/fuzz/found.
+MINUTES ?= 30
+fuzz: $(VENV)/.ready-test
+	OMP_NUM_THREADS=1 $(RUN) -m tooling.fuzz --minutes $(MINUTES)
 
 # The measurements of docs/measured.md: minutes for speed and overhead, hours on two cores for the others.
 benchmark: $(VENV)/.ready-test
@@ -57,8 +62,19 @@ pictures: $(VENV)/.ready-test
 	cp output/pictures/landscapes-64-dpmpp_2m.png docs/unconditional-dpmpp_2m.png
 	cp output/pictures/alternatives.png docs/
 	$(RUN) -m scripts.help_pictures
+	$(RUN) -m scripts.diffusers_picture
 	$(RUN) -m scripts.emblem
 	$(RUN) -m scripts.workflows --pictures
+
+# The wheel and the source archive in dist/, checked and tried in an empty environment.
+package: $(VENV)/bin/python
+	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt build twine
+	PYTHON=$(RUN) scripts/package.sh
+
+# The reference of the Python side, from its docstrings, in output/docs.
+docs: $(VENV)/.ready
+	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt ".[docs]"
+	$(RUN) -m mkdocs build --strict
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

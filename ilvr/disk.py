@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and never over what somebody else has written."""
 
+import errno
 import os
 import secrets
 import sys
@@ -22,9 +23,11 @@ def whole(path: Path, replace: bool = True) -> Iterator[Path]:
     partial = path.with_name(PARTIAL.format(secrets.token_hex(8)))
     try:
         partial.touch(exist_ok=False)
+        mode = partial.stat().st_mode
         yield partial
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
+        partial.chmod(mode)  # some writers put a file of their own in its place
         (os.replace if replace else _claim)(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -39,6 +42,18 @@ def _claim(partial, path):
     except OSError:  # a file system without links: an empty file holds the name for a moment
         path.touch(exist_ok=False)
         os.replace(partial, path)
+
+
+def check_target(path: Path):
+    """ValueError where a file of that name could not be made, before any work is done for it."""
+    try:
+        path.parent.stat()
+        path.lstat()
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError) or error.filename != str(path):
+            raise ValueError(f"{path} could not be written: {error.strerror}.") from None
 
 
 def locked(path: Path) -> IO:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .kinds import real
 from .low_pass import BandPassFilter, LowPassFilter
 from .noise import ItemNoise
 from .reference import NoisedReference
+from .values import finite
 
 GUIDES = ("state", "prediction")
 LOG_SIGMA_SPAN = 9.0
@@ -30,19 +32,20 @@ class ConditioningRange:
     end: float = 0
 
     def __post_init__(self):
-        if not 1000 >= self.start >= self.end >= 0:
+        numbers = real(self.start) and real(self.end)
+        if not (numbers and 1000 >= self.start >= self.end >= 0):
             raise ValueError(
-                f"The range is {self.start:g} to {self.end:g}; it must run from a start of at most "
+                f"The range is {self.start} to {self.end}; it must run from a start of at most "
                 f"1000 (pure noise) down to an end of at least 0 (finished image)."
             )
 
     @classmethod
     def parse(cls, text: str) -> "ConditioningRange":
         """From "END" or "START-END", such as 250 or 800-200. Raises ValueError for other texts."""
-        start, _, end = text.rpartition("-")
         try:
+            start, _, end = text.rpartition("-")
             bounds = float(start or 1000), float(end)
-        except ValueError:
+        except (ValueError, AttributeError, TypeError):
             raise ValueError(
                 f"{text!r} is no range; give END or START-END, such as 800-200."
             ) from None
@@ -82,13 +85,17 @@ class Refinement:
     ):
         if guide not in GUIDES:
             raise ValueError(f"Unknown guide {guide!r}: choose state or prediction.")
-        if not 0 <= strength <= 1:
+        if not (real(strength) and 0 <= strength <= 1):
             raise ValueError(f"strength is {strength}; a number from 0 to 1 is needed.")
         if guide == "state" and strength < 1:
             raise ValueError(
                 f"strength {strength} would mix independent noises in the state, which loses "
                 f"variance; use guide prediction for a strength below 1."
             )
+        if not isinstance(reference, NoisedReference):
+            raise ValueError(f"The reference is a {_kind(reference)}; a NoisedReference is needed.")
+        if not isinstance(low_pass, BandPassFilter):
+            raise ValueError(f"The filter is a {_kind(low_pass)}; a LowPassFilter is needed.")
         if not isinstance(range, ConditioningRange):
             raise ValueError(
                 f"The range is {range!r}; a ConditioningRange is needed, as of (start, end)."
@@ -184,6 +191,10 @@ def refuse_the_reference_itself(low_pass: BandPassFilter, pixels: float, free: b
         )
 
 
+def _kind(value):
+    return type(value).__name__
+
+
 def start_sigma(y: Tensor, low_pass: BandPassFilter) -> Tensor:
     """(R,) for references y (R, C, ..., H, W): the noise-to-signal ratio sqrt(S / 0.03) above which
     sampling decides nothing that the reference has not decided; infinite for a filter that leaves
@@ -223,6 +234,7 @@ def match_low_frequencies(
     `x + m phi(m (y - x))` can leave [-1, 1], and clamping moves the low frequencies again: both
     are repeated, `rounds` times at most, as projections onto convex sets.
     """
+    x = finite(x, "The image", axes=3).float()
     refinement = Refinement(reference, low_pass)
     y = reference.clean(x)
     for _ in range(rounds):

@@ -13,12 +13,15 @@ import torch
 from PIL import Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin
 from torch import Tensor
 
+from . import kinds
 from .disk import whole
+from .values import finite, parsed, path_of, printable
 
 MAX_PIXELS = 100_000_000
 FORMATS = (  # that are opened; some of Pillow's others start programs
     "PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "TGA", "JPEG2000",
 )  # fmt: skip
+SIZE = kinds.whole(1, 16384)
 FONTS = (  # with Chinese, Japanese and Korean, by the names of their files on Linux, Windows, macOS
     "NotoSansCJK-Regular.ttc", "wqy-microhei.ttc", "wqy-zenhei.ttc", "DroidSansFallbackFull.ttf",
     "msyh.ttc", "simhei.ttf", "meiryo.ttc", "malgun.ttf", "PingFang.ttc", "Hiragino Sans GB.ttc",
@@ -39,7 +42,7 @@ def pictures(paths: Sequence[str | Path]) -> list[Path]:
 
     Raises ValueError where a name is of nothing.
     """
-    return [file for path in paths for file in _pictures(Path(path))]
+    return [file for path in paths for file in _pictures(path_of(path))]
 
 
 def _pictures(path):
@@ -48,7 +51,7 @@ def _pictures(path):
             raise ValueError(f"{path} holds no pictures; give a folder with PNG or JPEG files.")
         return files
     # A shell of Windows leaves names with * as they are.
-    files = [path] if path.exists() else sorted(map(Path, glob.glob(str(path))))
+    files = [path] if os.path.exists(path) else sorted(map(Path, glob.glob(str(path))))
     if not files:
         raise ValueError(f"{path}: there is no such picture or folder.")
     return files
@@ -69,8 +72,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def _opened(path, use) -> Image.Image:
     """What `use` makes of the picture, upright and with 8 bits a channel."""
-    path = Path(path)
-    if not path.is_file():
+    path = path_of(path)
+    if not os.path.isfile(path):  # which a name that is too long is not either
         raise ValueError(f"{path}: there is no such picture.")
     try:
         with _quiet(), Image.open(path, formats=_formats()) as image:
@@ -122,6 +125,9 @@ def _eight_bit(image):
 def load_image(path: str | Path, size: int, channels: int = 3) -> Tensor:
     """(1, channels, size, size) in [-1, 1]: the picture, cropped around its centre and resampled;
     grey where `channels` is 1."""
+    SIZE.of("size", size)
+    if not (isinstance(channels, int) and channels in (1, 3)):
+        raise ValueError(f"channels = {channels!r}; 1 of a grey picture or 3 of RGB are needed.")
     return to_tensor(fit(open_image(path), size, channels))
 
 
@@ -130,6 +136,7 @@ def load_mask(path: str | Path, size: int, like: str | Path) -> Tensor:
 
     Raises ValueError unless the mask has the reference's size in pixels.
     """
+    SIZE.of("size", size)
     mask, (width, height) = _opened(path, lambda image: image.convert("L")), open_image(like).size
     if mask.size != (width, height):
         raise ValueError(
@@ -152,7 +159,13 @@ def to_tensor(image: Image.Image) -> Tensor:
 
 
 def to_images(x: Tensor) -> list[Image.Image]:
-    """Pictures of (B, 3 or 1, H, W) in [-1, 1]; what lies outside is clamped."""
+    """Pictures of (B, 3 or 1, H, W) in [-1, 1]; what lies outside is clamped.
+
+    Raises ValueError for what is no such tensor, or has values that are not finite.
+    """
+    x = finite(x, "The image", axes=4)
+    if x.ndim != 4 or x.shape[1] not in (1, 3):
+        raise ValueError(f"The image has the shape {tuple(x.shape)}; (B, 3 or 1, H, W) is needed.")
     array = ((x.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return [Image.fromarray(picture[..., 0] if x.shape[1] == 1 else picture) for picture in array]
 
@@ -190,11 +203,11 @@ def save_beside(image: Image.Image, path: Path, parameters: dict) -> Path:
 
 def read_parameters(path: str | Path) -> dict | None:
     """The parameters that `save_png` left in a file; None where there are none."""
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         return None
     try:
         with _quiet(), Image.open(path, formats=["PNG"]) as image:
-            return json.loads(image.info["ilvr"])
+            return parsed(image.info["ilvr"])
     except Exception:  # whatever a file of unknown content may raise
         return None
 
@@ -226,14 +239,19 @@ def contact_sheet(
     columns: Sequence[str] = (),
     labels: Sequence[str] = (),
     title: str = "",
-    cell: int = 128,
+    cell: int | None = None,
 ) -> Image.Image:
     """One labelled picture of all: a label over each column and before each row, a title above.
 
-    Pictures are shown `cell` pixels wide in the shape of the first one, small ones enlarged by
-    bicubic resampling; one of another shape stands in the middle of its cell.
+    Pictures are shown `cell` pixels wide, by default as the first one is, from 128 to 256, in its
+    shape; small ones are enlarged by bicubic resampling, and one of another shape stands in the
+    middle of its cell.
     """
-    first = next(image for row in rows for image in row if image is not None)
+    first = next((image for row in rows for image in row if image is not None), None)
+    if first is None:
+        raise ValueError("The sheet has no pictures; give it a row with one or more.")
+    columns, labels, title = [*map(printable, columns)], [*map(printable, labels)], printable(title)
+    cell = cell or min(max(first.width, 128), 256)
     size = (cell, max(1, round(cell * first.height / first.width)))
     font, gap, line = _font("".join([title, *columns, *labels]), 13), 4, 20
     left = max((int(font.getlength(label)) for label in labels), default=0) + 2 * gap

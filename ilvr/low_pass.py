@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from .kinds import real
 from .resampling import KERNELS, axis, over_time
 from .values import tensor
 
@@ -39,18 +40,18 @@ class BandPassFilter:
         channels: str = "all",
         frames: float = 1,
     ):
-        if not finest >= 1:
+        if not (real(finest) and finest >= 1):
             raise ValueError(f"factor is {finest}; a downsampling factor of 1 or more is needed.")
-        if not (coarsest > finest or coarsest == math.inf):
+        if not (real(coarsest) and (coarsest > finest or coarsest == math.inf)):
             raise ValueError(
-                f"The band runs from {finest:g} to {coarsest:g}; a coarsest factor above the "
+                f"The band runs from {finest:g} to {coarsest}; a coarsest factor above the "
                 f"finest is needed."
             )
-        if kernel not in KERNELS:
+        if kernel not in tuple(KERNELS):
             raise ValueError(f"Unknown kernel {kernel!r}: choose one of {', '.join(KERNELS)}.")
         if channels not in CHANNELS:
             raise ValueError(f"Unknown channels {channels!r}: choose all, luminance or colour.")
-        if not frames >= 1:
+        if not (real(frames) and frames >= 1):
             raise ValueError(f"frames is {frames}; a number of 1 or more is needed.")
         self.finest, self.coarsest, self.kernel = float(finest), float(coarsest), kernel
         self.channels, self.frames = channels, float(frames)

@@ -3,14 +3,18 @@ latents, the autoencoder between those and pictures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from numbers import Integral
 from pathlib import Path
+from typing import Annotated, get_type_hints
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .autoencoder import Autoencoder
-from .schedule import BetaRange, NoiseSchedule
+from .kinds import Kind, between, flag, optional, several, whole, word
+from .schedule import ENDS, LENGTH, NAMES, BetaRange, NoiseSchedule
 from .unet import UNet
 
 ACTIVATIONS = 15  # tensors of full size and width that a forward pass has room for, at most
@@ -27,36 +31,47 @@ class Configuration:
     and the bottom only; `beta_range` is the first and the last beta, as for `NoiseSchedule`;
     `compression` is how many pixels a side of a latent cell has, 1 in models of pixels. Sizes and
     channels are those of the network, in a latent model of latents.
+    Raises ValueError for a value of another kind than stands here, and for a size that the network
+    can't halve.
     """
 
     # Read from keys and shapes.
-    model_channels: int
-    channel_mult: tuple[float, ...]
-    num_res_blocks: int
-    attention_rates: tuple[int, ...]
-    in_channels: int = 3
-    num_classes: int | None = None
-    learn_sigma: bool = True
-    use_scale_shift_norm: bool = True
-    resblock_updown: bool = True
+    model_channels: Annotated[int, whole(1, 16384)]
+    channel_mult: Annotated[tuple[float, ...], several(between(0, 64), 1, 12)]
+    num_res_blocks: Annotated[int, whole(1, 64)]
+    attention_rates: Annotated[tuple[int, ...], several(whole(1, 65536), 0, 12)]
+    in_channels: Annotated[int, whole(1, 1024)] = 3
+    num_classes: Annotated[int | None, optional(whole(1, 1_000_000))] = None
+    learn_sigma: Annotated[bool, flag()] = True
+    use_scale_shift_norm: Annotated[bool, flag()] = True
+    resblock_updown: Annotated[bool, flag()] = True
     # Not in the shapes.
-    image_size: int = 256
-    num_heads: int = 1
-    num_head_channels: int | None = 64
-    use_new_attention_order: bool = False
-    noise_schedule: str = "linear"
-    diffusion_steps: int = 1000
-    rescale_timesteps: bool = False
-    sigma_small: bool = False  # ddpm's variance where it is not learned
+    image_size: Annotated[int, whole(1, 16384)] = 256
+    num_heads: Annotated[int, whole(1, 1024)] = 1
+    num_head_channels: Annotated[int | None, optional(whole(1, 16384))] = 64
+    use_new_attention_order: Annotated[bool, flag()] = False
+    noise_schedule: Annotated[str, word(*NAMES)] = "linear"
+    diffusion_steps: Annotated[int, LENGTH] = 1000
+    rescale_timesteps: Annotated[bool, flag()] = False
+    sigma_small: Annotated[bool, flag()] = False  # ddpm's variance where it is not learned
     # The same in all of guided-diffusion; not in diffusers.
-    norm_groups: int = 32
-    norm_eps: float = 1e-5
-    sine_first: bool = False
-    frequency_shift: int = 0
-    asymmetric_downsample: bool = False
-    beta_range: BetaRange = None
-    prediction: str = "eps"
-    compression: int = 1
+    norm_groups: Annotated[int, whole(1, 16384)] = 32
+    norm_eps: Annotated[float, between(0, 1)] = 1e-5
+    sine_first: Annotated[bool, flag()] = False
+    frequency_shift: Annotated[int, whole(0, 100)] = 0
+    asymmetric_downsample: Annotated[bool, flag()] = False
+    beta_range: Annotated[BetaRange, ENDS] = None
+    prediction: Annotated[str, word(*PREDICTIONS)] = "eps"
+    compression: Annotated[int, whole(1, 64)] = 1
+
+    def __post_init__(self):
+        for name, kind in kinds().items():
+            object.__setattr__(self, name, kind.of(name, getattr(self, name)))
+        if self.image_size % self.size_step:
+            raise ValueError(
+                f"image_size = {self.image_size}, which the network can't halve as often as it "
+                f"does: a multiple of {self.size_step} is needed."
+            )
 
     @property
     def size_step(self) -> int:
@@ -97,6 +112,13 @@ class Configuration:
     def heads(self, channels: int) -> int:
         """Of the attention over that many channels."""
         return channels // self.num_head_channels if self.num_head_channels else self.num_heads
+
+
+@cache
+def kinds() -> dict[str, Kind]:
+    """What each value of a configuration may be."""
+    hints = get_type_hints(Configuration, include_extras=True)
+    return {name: hints[name].__metadata__[0] for name in Configuration.__dataclass_fields__}
 
 
 class DiffusionModel:
@@ -172,7 +194,7 @@ class DiffusionModel:
         classes = self.configuration.num_classes
         if classes is None and label is not None:
             raise ValueError(f"Class label {label} was given, but this model has no classes.")
-        if classes is not None and (label is None or not 0 <= label < classes):
+        if classes is not None and not (isinstance(label, Integral) and 0 <= label < classes):
             given = "No class label was given" if label is None else f"Class label {label} is given"
             raise ValueError(f"{given}; this model needs one from 0 to {classes - 1}.")
 

@@ -38,6 +38,8 @@ class NoisedReference:
                     f"The mask has values from {mask.min():g} to {mask.max():g}; give it values "
                     f"from 0 (free) to 1 (follow the reference)."
                 )
+        if seed is not None and not isinstance(seed, int):
+            seed = ItemNoise(seed).seeds
         self.image, self.noise, self.mask, self.seed = image, noise, mask, seed
 
     def clean(self, like: Tensor) -> Tensor:

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from .guidance import Refinement
+from .kinds import real
 from .model import DiffusionModel
 from .noise import ItemNoise
 from .schedule import CLEAN, Level, NoiseSchedule
+from .values import finite
 
 Denoiser = Callable[[Tensor, float], Tensor]
 VARIANCES = ("learned", "small", "large")
@@ -52,6 +54,7 @@ def ddpm(
     by the network, Nichol and Dhariwal 2021); None takes the learned one where there is one.
     clip: clamp the predicted image to [-1, 1]. Raises ValueError for a variance that is not there.
     """
+    x = finite(x, "The state", axes=2)
     levels = [CLEAN, *schedule.levels]
     total = len(schedule)
     for i in range(total, 0, -1):
@@ -82,6 +85,7 @@ def ddim(
 
     levels: from the noisiest down to the clean one, as `NoiseSchedule.descending` gives.
     """
+    x = finite(x, "The state", axes=2)
     for i, (left, entered) in enumerate(itertools.pairwise(levels), 1):
         eps, _ = _split(denoiser(x, left.t), x)
         x0 = _predict(x, eps, left, entered, refinement, clip)
@@ -108,6 +112,7 @@ def dpmpp_2m(
 
     levels: from the noisiest down to the clean one, as `NoiseSchedule.karras` gives.
     """
+    x = finite(x, "The state", axes=2)
     old_x0, old_h = None, 1.0
     for i, (left, entered) in enumerate(itertools.pairwise(levels), 1):
         eps, _ = _split(denoiser(x, left.t), x)
@@ -151,11 +156,14 @@ def steps(
     ddim. clip: clamp predicted images to [-1, 1]. label: class of a conditional model.
     Raises ValueError, before the first step, for settings that do not fit.
     """
-    if sampler not in DEFAULT_STEPS:
-        raise ValueError(f"Unknown sampler {sampler!r}: choose one of {', '.join(DEFAULT_STEPS)}.")
+    if not isinstance(model, DiffusionModel):
+        raise ValueError(f"The model is a {type(model).__name__}; one that `load` gives is needed.")
+    if not isinstance(refinement, Refinement | None):
+        kind = type(refinement).__name__
+        raise ValueError(f"The refinement is a {kind}; a Refinement or None is needed.")
     if spacing not in SPACINGS:
         raise ValueError(f"Unknown spacing {spacing!r}: choose {' or '.join(SPACINGS)}.")
-    if not 0 <= eta <= 1:
+    if not (real(eta) and 0 <= eta <= 1):
         raise ValueError(f"eta is {eta}; a number from 0 to 1 is needed.")
     if steps is not None and respacing is not None:
         raise ValueError("Both steps and respacing were given; give one of them.")
@@ -190,6 +198,8 @@ def start_timestep(
     Raises ValueError for a start that is none, and for a timestep where a mask or a filter leaves
     what is coarse with no reference to start from.
     """
+    if not isinstance(start, str) and not real(start):
+        raise ValueError(f"start is a {type(start).__name__}; a word or a timestep is needed.")
     if start in ("noise", 1000) or refinement is None:
         return 1000.0
     if start == "reference":
@@ -217,6 +227,8 @@ def step_count(
     that is left from its start; no more than it has where the number is the sampler's default."""
     if respacing is not None:
         return len(schedule.respaced(respacing))
+    if sampler not in tuple(DEFAULT_STEPS):
+        raise ValueError(f"Unknown sampler {sampler!r}: choose one of {', '.join(DEFAULT_STEPS)}.")
     whole = schedule.levels[-1].t == 1000
     defaults = DEFAULT_STEPS if whole else STEPS_BELOW
     return min(defaults[sampler], len(schedule)) if steps is None else steps

@@ -3,11 +3,15 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 
+from .kinds import between, optional, several, whole
+
 NAMES = ("linear", "scaled_linear", "cosine")
 BetaRange = tuple[float, float] | None
+LENGTH, ENDS = whole(1, 100_000), optional(several(between(0, 1), 2, 2))
 
 
 @dataclass(frozen=True)
@@ -46,17 +50,21 @@ CLEAN = Level(0.0, 1.0, 0.0)
 class NoiseSchedule:
     """A table of noise levels, from the cleanest to the noisiest.
 
-    betas: (T,) variances in (0, 1]. timesteps: (T,) their indices in the schedule the model was
-    trained with, whose length is `length`; both are the table itself unless it was respaced.
+    betas: (T,) variances between 0 and 1 that leave some signal at the end. timesteps: (T,) their
+    indices in the schedule the model was trained with, whose length is `length`; both are the table
+    itself unless it was respaced. Raises ValueError for other betas.
     """
 
     def __init__(self, betas, timesteps=None, length: int | None = None):
-        self.betas = np.asarray(betas, dtype=np.float64)
-        if self.betas.ndim != 1 or not ((self.betas > 0) & (self.betas <= 1)).all():
-            raise ValueError("betas must be a list of numbers in (0, 1].")
+        self.betas = _numbers(betas)
         self.timesteps = np.arange(len(self.betas)) if timesteps is None else np.asarray(timesteps)
         self.length = length or len(self.betas)
         self.abar = np.cumprod(1 - self.betas)
+        if not (self.betas.min() > 0 and self.abar[0] < 1 and self.abar[-1] > 0):
+            raise ValueError(
+                f"The betas run from {self.betas.min():g} to {self.betas.max():g}; numbers between "
+                f"0 and 1 are needed that leave some signal after their {len(self.betas)} steps."
+            )
         self.levels = [
             Level((index + 1) * 1000 / self.length, math.sqrt(abar), math.sqrt(1 - abar))
             for index, abar in zip(self.timesteps.tolist(), self.abar.tolist(), strict=True)
@@ -83,7 +91,7 @@ class NoiseSchedule:
     @classmethod
     def cosine(cls, length: int = 1000) -> "NoiseSchedule":
         """abar = cos^2((t + 0.008) / 1.008 * pi / 2), betas at most 0.999 (Nichol et al. 2021)."""
-        t = np.arange(length + 1) / length
+        t = np.arange(LENGTH.of("length", length) + 1) / length
         abar = np.cos((t + 0.008) / 1.008 * np.pi / 2) ** 2
         return cls(np.minimum(1 - abar[1:] / abar[:-1], 0.999))
 
@@ -128,7 +136,7 @@ class NoiseSchedule:
 
     def karras(self, steps: int, rho: float = 7.0) -> list[Level]:
         """`steps` levels equidistant in sigma ** (1 / rho), then the clean one (Karras et al.)."""
-        if not 1 <= steps <= len(self):
+        if not (isinstance(steps, Integral) and 1 <= steps <= len(self)):
             raise ValueError(
                 f"{steps} steps were asked for; this schedule takes from 1 to {len(self)}."
             )
@@ -140,12 +148,24 @@ class NoiseSchedule:
         return [_level(t, sigma) for t, sigma in zip(ts.tolist(), sigmas.tolist())] + [CLEAN]
 
 
+def _numbers(betas):
+    try:
+        betas = np.asarray(betas, dtype=np.float64)
+        if betas.ndim == 1 and len(betas):
+            return betas
+    except (TypeError, ValueError):
+        pass
+    raise ValueError("The betas are no list of numbers; one between 0 and 1 a step is needed.")
+
+
 def _level(t, sigma):
     signal = 1 / math.sqrt(1 + sigma**2)
     return Level(t, signal, sigma * signal)
 
 
 def _ends(length, beta_range):
+    LENGTH.of("length", length)
+    ENDS.of("beta_range", beta_range)
     scale = 1000 / length
     return beta_range or (scale * 1e-4, scale * 0.02)
 
@@ -183,7 +203,7 @@ def _counts(text, spacing) -> list[int]:
         if isinstance(text, int):
             return [text]
         return [int(part) for part in (text.split(",") if isinstance(text, str) else text)]
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         raise ValueError(
             f"Respacing {spacing!r} is none of: a count, ddimN, a list of counts a,b,c."
         ) from None

@@ -1,6 +1,5 @@
 """What a run is made of, whoever starts it: the command line, or an evaluation on many machines."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,6 +12,7 @@ from .guidance import ConditioningRange, Refinement
 from .low_pass import BandPassFilter, LowPassFilter, filters
 from .model import DiffusionModel
 from .reference import NoisedReference
+from .values import available_device, parsed
 
 LATENT_FACTORS = [16, 32, 64, 128]  # where none are given; of a model of pixels the paper's
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -166,19 +166,6 @@ class Settings:
         }
 
 
-def available_device(name: str | None) -> str:
-    """The device of that name, or the GPU if there is one. ValueError where it is not there."""
-    if name is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise ValueError(
-            f"The device {name!r} is not there; choose cpu, or cuda with a GPU."
-        ) from None
-    return name
-
-
 def fastest_dtype(device: str) -> str:
     """bfloat16 where the device computes in it by itself (CUDA from Ampere, AVX512-BF16, AMX), else
     float32: imitated, it takes many times as long."""
@@ -200,7 +187,7 @@ def overrides(texts: Sequence[str]) -> dict:
                 f"--set takes NAME=VALUE, such as noise_schedule=cosine; got {text!r}."
             )
         try:
-            values[name] = json.loads(value)
+            values[name] = parsed(value)
         except ValueError:
             values[name] = {"True": True, "False": False, "None": None}.get(value, value)
     return values

@@ -120,6 +120,8 @@ class _Layers:
 
     def norm(self, channels):
         groups, eps = self.configuration.norm_groups, self.configuration.norm_eps
+        if channels % groups:
+            raise ValueError(f"{channels} channels do not divide into {groups} groups of norm")
         return self.operations.GroupNorm(groups, channels, eps=eps, **self.layer)
 
 

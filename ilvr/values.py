@@ -1,6 +1,8 @@
 """What comes from outside, looked at where it enters: text, JSON, numbers, tensors."""
 
 import json
+import reprlib
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,6 +12,15 @@ from torch import Tensor
 def printable(text: str) -> str:
     """Text in which what moves a terminal's cursor or hides is spelled out, as Python does it."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def path_of(value) -> Path:
+    """The path that a text or a path says. ValueError for anything else."""
+    try:
+        return Path(value)
+    except TypeError:
+        given = printable(reprlib.repr(value))
+        raise ValueError(f"{given} is no path; the name of a file or folder is needed.") from None
 
 
 def parsed(text: str):
@@ -56,3 +67,16 @@ def unusual(x: Tensor) -> str:
         "complex": x.is_complex(),
     }
     return next((kind for kind, is_so in kinds.items() if is_so), "")
+
+
+def available_device(name: str | torch.device | None) -> str:
+    """The device of that name, or the GPU if there is one. ValueError where it is not there."""
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError):
+        raise ValueError(
+            f"The device {str(name)!r} is not there; choose cpu, or cuda with a GPU."
+        ) from None
+    return str(name)

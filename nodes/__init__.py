@@ -3,7 +3,7 @@
 from comfy_api.latest import ComfyExtension
 
 from .guidance import ApplyILVR, ConditioningRange, ILVRSampler
-from .host.pixel_model import register_folder
+from .host.adm_model import register_folder
 from .low_pass import ApplyLowPass, BandPassFilter, LowPassFilter, MatchLowFrequencies
 from .model import DDPMSampler, LoadUnconditionalModel, RespacedScheduler
 from .reference import ExampleReference, NoisedReference

@@ -3,7 +3,7 @@
 from comfy_api.latest import io
 
 from ..ilvr.samplers import VARIANCES
-from .host import pixel_model
+from .host import adm_model
 from .host.ddpm import ddpm_sampler, respaced_sigmas
 from .host.schema import check_choice, schema
 
@@ -29,7 +29,7 @@ class LoadUnconditionalModel(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "checkpoint",
-                    options=pixel_model.checkpoints(),
+                    options=adm_model.checkpoints(),
                     tooltip="What the model has learnt to paint: the bundled ones paint "
                     "landscapes, of so many pixels as their names say.",
                 ),
@@ -48,13 +48,13 @@ class LoadUnconditionalModel(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, checkpoint, class_label=-1):
-        return pixel_model.fingerprint(checkpoint)
+        return adm_model.fingerprint(checkpoint)
 
     @classmethod
     def execute(cls, checkpoint, class_label=-1):
-        model, vae = pixel_model.load_with_vae(pixel_model.checkpoint_path(checkpoint))
+        model, vae = adm_model.load_with_vae(adm_model.checkpoint_path(checkpoint))
         label = None if class_label < 0 else class_label
-        return io.NodeOutput(model, pixel_model.conditioning(model, label), vae)
+        return io.NodeOutput(model, adm_model.conditioning(model, label), vae)
 
 
 class DDPMSampler(io.ComfyNode):

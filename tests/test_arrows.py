@@ -12,7 +12,7 @@ ROOMS = [  # of ilvr/, as in CONTRIBUTING.md: each may import those behind it
     "__main__", "cli", "parser", "evaluation", "adapters", "settings", "samplers", "checkpoint",
     "model", "unet", "autoencoder", "guidance", "reference",
     "noise", "low_pass", "resampling", "schedule", "image", "disk",
-    "values",
+    "kinds", "values",
 ]  # fmt: skip
 MAY = {  # what each of our folders may import of the others
     "ilvr": set(),

@@ -7,6 +7,7 @@ prefix `network.`, and its autoencoder in the names of `Autoencoder`.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -17,8 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..autoencoder import COMPRESSION, Autoencoder
-from ..disk import whole
+from ..disk import check_target, whole
 from ..model import Configuration, DiffusionModel
+from ..values import available_device, path_of
 from .diffusers import settings_files
 from .files import read_state_dict
 from .layouts import OtherKind
@@ -51,8 +53,8 @@ DEFAULT = "landscapes-64"
 
 def located(model: str | Path) -> Path:
     """The file of a bundled model by its name, or another path; ValueError where nothing is."""
-    path = BUNDLED.get(str(model), Path(model))
-    if not path.exists():
+    path = BUNDLED.get(str(model), path_of(model))
+    if not os.path.exists(path):  # which a name that is too long does not either
         raise ValueError(
             f"{path}: there is no such checkpoint file; bundled are {' and '.join(BUNDLED)}."
         )
@@ -65,10 +67,14 @@ def load(
     """The model of a checkpoint (.safetensors, or .pt/.pth/.bin holding weights alone).
 
     path: a bundled model's name, a file, or the folder of a model in the layout of diffusers.
-    dtype: of the network; an autoencoder is in float32. overrides: values of
-    `Configuration` to use instead of the recognised ones. Raises ValueError for a file that is
-    missing, damaged, of another kind, or has weights that are not finite.
+    device: None takes the GPU if there is one. dtype: of the network; an autoencoder is in float32.
+    overrides: values of `Configuration` to use instead of the recognised ones. Raises ValueError
+    for a file that is missing, damaged, of another kind, or has weights that are not finite, and
+    for a device that is not there.
     """
+    device = available_device(device)
+    if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise ValueError(f"dtype is {dtype!r}; one of floating-point numbers is needed.")
     state, recognised, autoencoder = read(path, overrides)
     network = recognised.configuration.network(device="meta")
     network.load_state_dict(_copies(state, device, dtype), assign=True)
@@ -101,8 +107,9 @@ def inspect(path: str | Path, overrides: Mapping | None = None) -> Recognised:
 def convert(source: str | Path, target: str | Path, overrides: Mapping | None = None) -> Recognised:
     """Writes the weights of a file or folder as one .safetensors, the network's in
     guided-diffusion's names, with their configuration as metadata."""
-    if Path(target).suffix != ".safetensors":
+    if path_of(target).suffix != ".safetensors":
         raise ValueError(f"{target}: convert writes .safetensors; give a name that ends so.")
+    check_target(Path(target))
     state, recognised, autoencoder = read(source, overrides)
     save(state, recognised.configuration, target, autoencoder)
     return recognised

@@ -1,9 +1,13 @@
 """Models as diffusers saves them: a folder of weights, a config.json and perhaps a schedule."""
 
-import json
+import contextlib
+import os
 import re
+import reprlib
 from pathlib import Path
 
+from ..kinds import flag, several, text, whole, word
+from ..values import parsed, printable
 from .layouts import CONTROLNET, LATENT, TEXT, VAE, OtherKind
 
 TRAINING = r"(optimizer|scheduler|sampler|scaler|random_states)(_\d+)?"  # accelerate's own files
@@ -45,6 +49,15 @@ NEEDED = {  # what UNet2DModel could be and the U-Net here is not; the defaults 
     "class_embed_type": (None,),
 }
 BLOCKS = ("DownBlock2D", "AttnDownBlock2D", "ResnetDownsampleBlock2D")
+KINDS = {  # of what the configuration is worked out from
+    "block_out_channels": several(whole(1, 16384), 1, 12),
+    "down_block_types": several(text(), 1, 12),
+    "in_channels": whole(1, 1024),
+    "out_channels": whole(1, 2048),
+    "flip_sin_to_cos": flag(),
+    "downsample_type": word("conv", "resnet"),
+}
+LONGEST = 1 << 20  # bytes of a file of JSON
 PREDICTIONS = {"epsilon": "eps", "v_prediction": "v"}
 SCHEDULES = {"linear": "linear", "scaled_linear": "scaled_linear", "squaredcos_cap_v2": "cosine"}
 
@@ -87,10 +100,7 @@ def configuration(file: Path) -> dict:
     config = _read(source)
     if "block_out_channels" not in config:
         return {}
-    try:
-        return _network(config, source) | _schedule(file.parent)
-    except (TypeError, KeyError, IndexError, AttributeError, ZeroDivisionError):
-        raise ValueError(f"{source} is no configuration of diffusers' UNet2DModel.") from None
+    return _network(config, source) | _schedule(file.parent)
 
 
 def settings_files(file: Path) -> list[Path]:
@@ -121,7 +131,7 @@ def _refuse_other_classes(folder: Path):
         if name is not None and name not in CLASSES:
             classes = OTHER_CLASSES.items()
             kind = next(kind for pattern, kind in classes if re.search(pattern, str(name)))
-            raise OtherKind(folder, kind, str(name))
+            raise OtherKind(folder, kind, name)
 
 
 def _root(folder: Path) -> Path:
@@ -130,12 +140,13 @@ def _root(folder: Path) -> Path:
 
 
 def _read(file: Path) -> dict:
-    if not file.is_file():
+    """Of a file of JSON; {} where there is none, which a link to nothing is not."""
+    if not os.path.lexists(file):
         return {}
-    try:
-        content = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError):
-        content = None
+    content = None
+    with contextlib.suppress(OSError, ValueError):
+        if file.is_file() and file.stat().st_size <= LONGEST:
+            content = parsed(file.read_text("utf-8"))
     if not isinstance(content, dict):
         raise ValueError(f"{file} is damaged or no JSON; get it again.")
     return content
@@ -143,6 +154,13 @@ def _read(file: Path) -> dict:
 
 def _network(config, source):
     config = DEFAULTS | {name: options[0] for name, options in NEEDED.items()} | config
+    try:
+        for name, kind in KINDS.items():
+            kind.of(name, config.get(name))
+    except ValueError as error:
+        raise ValueError(
+            f"{source} is no configuration of diffusers' UNet2DModel: {error}"
+        ) from None
     for name, options in NEEDED.items():
         _need(config[name], options, name, source)
     for block in config["down_block_types"]:
@@ -151,7 +169,7 @@ def _network(config, source):
     _need(config.get("attn_norm_num_groups"), (None, groups), "attn_norm_num_groups", source)
     size = config["sample_size"]
     if isinstance(size, list):
-        _need(size, ([size[0], size[0]],), "sample_size", source)
+        _need(size, ([size[0], size[0]],) if size else ("a number",), "sample_size", source)
         size = size[0]
     values = {
         "model_channels": widths[0],
@@ -184,7 +202,7 @@ def _schedules(folder: Path) -> list[Path]:
 
 
 def _schedule(folder):
-    source = next((path for path in _schedules(folder) if path.exists()), None)
+    source = next((path for path in _schedules(folder) if os.path.lexists(path)), None)
     if source is None:
         return {}
     config = _read(source)
@@ -208,8 +226,9 @@ def _schedule(folder):
 
 
 def _need(value, options, name, source):
-    if value not in options:
+    if value not in tuple(options):
+        given = printable(reprlib.repr(value))
         raise ValueError(
-            f"{source} has {name} = {value!r}, which is not supported; "
+            f"{source} has {name} = {given}, which is not supported; "
             f"{' or '.join(map(str, options))} is needed."
         )

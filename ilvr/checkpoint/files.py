@@ -60,7 +60,7 @@ def _safetensors(path):
             config = parsed((file.metadata() or {}).get("config", "{}"))
             content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except MemoryError:
-        raise
+        raise _Refused(path, "more than there is") from None
     except Exception:  # whatever a file of unknown content may raise
         raise ValueError(f"{path} is truncated or no safetensors file.") from None
     if not isinstance(config, dict):
@@ -72,8 +72,10 @@ def _torch(path):
     try:
         mapped = _bounded(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped), {}
-    except (MemoryError, _Refused):
+    except _Refused:
         raise
+    except MemoryError:
+        raise _Refused(path, "more than there is") from None
     except Exception as error:  # whatever a file of unknown content may raise
         if re.search(CODE_IN_PICKLE, str(error)):
             raise ValueError(
@@ -85,12 +87,12 @@ def _torch(path):
 
 
 class _Refused(ValueError):
-    """Of a file that would take more memory than it may."""
+    """Of a file that would take more memory than it may, or than there is."""
 
-    def __init__(self, path):
+    def __init__(self, path, much=f"more than {EXPANSION} times its own size"):
         super().__init__(
-            f"{path} would fill more than {EXPANSION} times its own size in memory; it is damaged "
-            f"or was made to do harm."
+            f"{path} would fill {much} in memory; it is damaged, was made to do harm, or is too "
+            f"large for this machine."
         )
 
 

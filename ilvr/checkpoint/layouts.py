@@ -6,11 +6,13 @@ guided-diffusion's by the names of their parts, and hardly by their weights.
 """
 
 import re
+import reprlib
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
 
+from ..values import printable
 from .names import Layout, Parts, State, by_levels, count, has, within
 
 PROBE = "time_embed.0.weight"  # in guided-diffusion's layout
@@ -28,10 +30,11 @@ OTHER_KINDS = {  # and what a key of theirs looks like
 class OtherKind(ValueError):
     """A file that holds a model of another `kind`: a word of `OTHER_KINDS`, or another.
 
-    name: what the model calls itself, if it does.
+    name: what the model calls itself, if it does, whatever a file has there.
     """
 
-    def __init__(self, path, kind: str, name: str | None = None):
+    def __init__(self, path, kind: str, name=None):
+        name = printable(name if isinstance(name, str) else reprlib.repr(name))[:80] if name else ""
         super().__init__(
             f"{path} is {kind}{f' ({name})' if name else ''}; the U-Net of an unconditional or "
             f"class-conditional diffusion model of pixels is needed."
@@ -86,7 +89,7 @@ def other_kind(state: Mapping[str, Tensor]) -> str | None:
 
 def _add_norm(state, block):
     bias = state.get(f"{block}.out_layers.3.bias")
-    if bias is not None and len(state[f"{block}.emb_layers.1.bias"]) == 2 * len(bias):
+    if bias is not None and state[f"{block}.emb_layers.1.bias"].numel() == 2 * bias.numel():
         state.setdefault(f"{block}.out_layers.0.weight", torch.ones_like(bias))
         state.setdefault(f"{block}.out_layers.0.bias", torch.zeros_like(bias))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+PLACES = 100  # of layers, in any list of a network
 State = dict[str, Tensor]
 Parts = dict[str, tuple[str, ...]]  # from guided-diffusion's name of a layer to another project's
 
@@ -49,6 +50,8 @@ class Layout:
 
 
 def _joined(part, tensors):
+    if len({tensor.shape[1:] for tensor in tensors}) > 1 or any(not t.ndim for t in tensors):
+        raise ValueError(f"{part} is made of tensors that do not fit each other; it is damaged.")
     joined = tensors[0] if len(tensors) == 1 else torch.cat(tensors)
     if part.endswith((".qkv", ".proj_out")) and joined.ndim > 1:
         return joined.flatten(1)[..., None]  # a linear layer or 1 x 1 convolution, as Conv1d
@@ -96,8 +99,14 @@ def within(adm, own, names) -> Parts:
 
 def count(state, pattern):
     """How many numbers there are from 0 to the greatest that the pattern finds in the names."""
+    return 1 + max(numbers(state, pattern), default=-1)
+
+
+def numbers(state, pattern) -> set[int]:
+    """Those below `PLACES` that the pattern finds in the names."""
     found = (re.match(pattern, name) for name in state)
-    return 1 + max((int(match[1]) for match in found if match), default=-1)
+    places = {match[1] for match in found if match and len(match[1]) <= len(str(PLACES))}
+    return {int(place) for place in places if int(place) < PLACES}
 
 
 def has(state, prefix):

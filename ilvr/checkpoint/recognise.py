@@ -6,23 +6,22 @@ of published models that the architecture selects, else it is assumed. Whatever 
 be overridden.
 """
 
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
 
-from ..model import PREDICTIONS, Configuration
-from ..schedule import NAMES
+from ..model import Configuration, kinds
 from ..values import printable
 from .layouts import PROBE, State, layout_of
+from .names import numbers
 from .published import FOUR_HEADS, PUBLISHED
 
 OWN = "its own configuration"  # in the file or beside it
-FIELDS = {field.name: field.type for field in fields(Configuration)}
+FIELDS = tuple(kinds())
 CHANNELS = (1, 3, 4)  # grey, colour, latents
-ARCHITECTURE = tuple(FIELDS)[: tuple(FIELDS).index("image_size")]  # what shapes tell
+ARCHITECTURE = FIELDS[: FIELDS.index("image_size")]  # what shapes tell
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,14 @@ class Recognised:
         return [f"{name} = {values[name]}" for name in names if name != unused]
 
     def describe(self) -> str:
-        """Lines `name = value  (source)`, the published model's name first."""
+        """Lines `name = value  (source)`, the published model's name first; of what is assumed,
+        what it may be too."""
         lines = [f"model: {self.published or 'not one of the published layouts'}"]
         for name, value in asdict(self.configuration).items():
             shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
-            lines.append(f"{name} = {shown}  ({self.sources[name]})")
+            source = self.sources[name]
+            may_be = f": {kinds()[name].words.rstrip(',')}" if source == "assumed" else ""
+            lines.append(f"{name} = {shown}  ({source}){may_be}")
         return "\n".join(lines)
 
 
@@ -71,10 +73,11 @@ def translated(
 ) -> tuple[State, Recognised]:
     """The state dict in the names and the sense of `UNet`, and what `recognise` says of it."""
     layout = layout_of(state)
-    given = layout.translate(state)
     try:
-        recognised = _recognised(given, layout, metadata or {}, overrides or {})
+        given = layout.translate(state)
+        recognised = _recognised(given, layout, metadata, overrides)
         configuration = recognised.configuration
+        configuration.schedule()
         channels = configuration.in_channels
         if configuration.compression == 1 and channels not in CHANNELS:
             raise ValueError(
@@ -122,8 +125,7 @@ def _architecture(state) -> dict:
     """What keys and shapes tell, also where a few keys are missing: `_check_fit` names those."""
 
     def blocks(pattern):
-        found = (re.match(rf"output_blocks\.(\d+)\.{pattern}\.", name) for name in state)
-        return {int(match[1]) for match in found if match}
+        return numbers(state, rf"output_blocks\.(\d+)\.{pattern}\.")
 
     def width(part):
         return next(iter(t.shape[0] for name, t in state.items() if name.startswith(part)), 0)
@@ -171,44 +173,33 @@ def _assumed(known, layout) -> Configuration:
 
 
 def _checked(values, source):
-    """`values` with the types of Configuration; resolutions of attention turned into rates."""
-    values = dict(values)
+    """`values` of the kinds of Configuration; resolutions of attention turned into rates."""
+    values, known = {} if values is None else values, kinds()
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{source} is no mapping of names to values.")
+    values = {str(name): value for name, value in values.items()}
+
+    def kept(name, value, kind):
+        try:
+            return kind.of(name, value)
+        except ValueError as error:
+            raise ValueError(f"{source} gives {error}") from None
+
     if "attention_resolutions" in values and "image_size" in values:
-        resolutions = values.pop("attention_resolutions")
-        values["attention_rates"] = [values["image_size"] // size for size in resolutions]
-    checked = {}
-    for name, value in values.items():
-        if name not in FIELDS:
-            raise ValueError(f"{source} names {name!r}; known are {', '.join(FIELDS)}.")
-        value = tuple(value) if isinstance(value, list) else value
-        if not _fits(name, value):
-            raise ValueError(f"{source} gives {name} = {value!r}, which does not fit it.")
-        checked[name] = value
-    return checked
-
-
-def _fits(name, value):
-    if name in ("noise_schedule", "prediction"):
-        return value in (NAMES if name == "noise_schedule" else PREDICTIONS)
-    if name in ("num_classes", "num_head_channels", "beta_range") and value is None:
-        return True
-    if name == "beta_range":
-        return isinstance(value, tuple) and len(value) == 2 and all(0 < n <= 1 for n in value)
-    if name == "norm_eps":
-        return isinstance(value, float) and 0 < value < 1
-    if name in ("channel_mult", "attention_rates"):
-        return isinstance(value, tuple) and all(isinstance(n, (int, float)) for n in value)
-    if FIELDS[name] is bool:
-        return isinstance(value, bool)
-    lowest = 0 if name == "frequency_shift" else 1
-    return isinstance(value, int) and not isinstance(value, bool) and value >= lowest
+        size = kept("image_size", values["image_size"], known["image_size"])
+        name = "attention_resolutions"
+        resolutions = kept(name, values.pop(name), known["attention_rates"])
+        values["attention_rates"] = [size // resolution for resolution in resolutions]
+    if unknown := [name for name in values if name not in known]:
+        raise ValueError(f"{source} names {unknown[0]!r}; known are {', '.join(known)}.")
+    return {name: kept(name, value, known[name]) for name, value in values.items()}
 
 
 def _check_fit(configuration, given, layout, state):
     """ValueError unless the configuration's network has the keys and shapes of the weights."""
     try:
         wanted = configuration.network(device="meta").state_dict()
-    except (ValueError, RuntimeError, ZeroDivisionError) as error:
+    except ValueError as error:
         raise ValueError(f"no network can be built so: {error}.") from None
     own = {name: layout.own(name) for name in wanted}
     faults = {

@@ -11,7 +11,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from .. import samplers
 from ..image import load_image, load_mask, seen, to_images
-from ..settings import available_device
+from ..values import available_device
 from .features import measures
 from .plan import SHOWN, Task, Unit
 

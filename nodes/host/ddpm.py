@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...ilvr import ItemNoise, NoiseSchedule, ddpm
 from ...ilvr.schedule import spaced_timesteps
-from .pixel_model import VARIANCE, PixelModel
+from .adm_model import VARIANCE, AdmModel
 from .run import run_seeds
 
 
@@ -31,7 +31,7 @@ def sample_ddpm(model, x, sigmas, extra_args=None, callback=None, disable=None, 
     extra_args = extra_args or {}
     base_model = model.inner_model.inner_model
     schedule = _schedule(sigmas, base_model.model_sampling)
-    if variance is None and isinstance(base_model, PixelModel):
+    if variance is None and isinstance(base_model, AdmModel):
         variance = base_model.configuration.variance
     denoiser = _Denoiser(model, schedule, extra_args)
     noise = ItemNoise(run_seeds(model, x, sigmas, extra_args))

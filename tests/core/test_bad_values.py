@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import ilvr
 from ilvr import (
     ConditioningRange,
     ItemNoise,
@@ -13,6 +14,9 @@ from ilvr import (
     Refinement,
     dpmpp_2m,
 )
+from ilvr.low_pass import BandPassFilter
+
+from .tiny import CONFIGURATIONS, model
 
 PICTURE = torch.rand(1, 3, 8, 8) * 2 - 1
 
@@ -91,3 +95,73 @@ def test_a_prediction_that_is_not_finite_stops_the_run(value):
         ItemNoise([0]),
     )  # fmt: skip
     says(r"The prediction at timestep [1-6]\d\d(\.\d+)? is not finite", list, steps)
+
+
+STRANGE = [None, "text", [], [1], {}, object(), b"a", 1j, np.ones(2), torch.ones(2), torch.nan]
+REFERENCE, FILTER, SCHEDULE = NoisedReference(PICTURE), LowPassFilter(2), NoiseSchedule.linear()
+TINY = model(CONFIGURATIONS["conditional_heads"])
+META = torch.ones(1, 3, 8, 8, device="meta")
+
+TAKEN = {  # a function of one value, and those which it must refuse
+    "factor": (LowPassFilter, [*STRANGE, 0.5, -1]),
+    "finest": (BandPassFilter, [*STRANGE, 0.5]),
+    "coarsest": (lambda x: BandPassFilter(2, x), [*STRANGE, 1]),
+    "kernel": (lambda x: LowPassFilter(2, x), STRANGE),
+    "image": (LowPassFilter(2), [*STRANGE[:-3], META]),
+    "start": (ConditioningRange, [*STRANGE, 1001, -1]),
+    "end": (lambda x: ConditioningRange(500, x), [*STRANGE, 501]),
+    "range": (ConditioningRange.parse, STRANGE),
+    "seeds": (ItemNoise, [x for x in STRANGE if x is not STRANGE[3]] + [[-1], [0.5], ["a"], 3]),
+    "like": (lambda x: ItemNoise([0]).draw("start", 1, x), [*STRANGE[:-3], META[:0]]),
+    "stream": (lambda x: ItemNoise([0]).draw(x, 1, PICTURE), STRANGE),
+    "reference": (NoisedReference, [*STRANGE, META, PICTURE[:0]]),
+    "noise": (lambda x: NoisedReference(PICTURE, x), STRANGE),
+    "mask": (lambda x: NoisedReference(PICTURE, mask=x), [*STRANGE[1:], META, PICTURE[:0]]),
+    "seed": (lambda x: NoisedReference(PICTURE, seed=x), ["text", [], 0.5, {}, [-1]]),
+    "refined": (lambda x: Refinement(x, FILTER), STRANGE),
+    "filter": (lambda x: Refinement(REFERENCE, x), STRANGE),
+    "guide": (lambda x: Refinement(REFERENCE, FILTER, guide=x), STRANGE),
+    "strength": (lambda x: Refinement(REFERENCE, FILTER, strength=x), [*STRANGE, 2]),
+    "matched": (lambda x: ilvr.match_low_frequencies(x, REFERENCE, FILTER), [*STRANGE, META]),
+    "betas": (NoiseSchedule, [x for x in STRANGE if not isinstance(x, torch.Tensor)] + [[0]]),
+    "length": (NoiseSchedule.linear, [*STRANGE, 0, 1.5, 10**9]),
+    "cosine": (NoiseSchedule.cosine, [*STRANGE, 0, 10**9]),
+    "beta_range": (lambda x: NoiseSchedule.linear(1000, x), [*STRANGE[1:], [1, 1], ["a", "b"]]),
+    "named": (NoiseSchedule.named, STRANGE),
+    "karras": (SCHEDULE.karras, [*STRANGE, 0, 1001, 2.5]),
+    "respaced": (SCHEDULE.respaced, [None, "text", object(), 1j, 0, 10**9, [[]], "ddim", "1,,"]),
+    "load": (ilvr.load, [*STRANGE, "", "/", "n" * 300, "\0"]),
+    "device": (lambda x: ilvr.load(device=x), ["text", "meta", [], object(), "cuda:99", "mps:3"]),
+    "dtype": (lambda x: ilvr.load(dtype=x), [*STRANGE, torch.int8, torch.complex64]),
+    "overrides": (lambda x: ilvr.load(overrides=x), [*STRANGE[1:4], *STRANGE[5:], {1: 1}]),
+    "convert": (lambda x: ilvr.convert(x, "a.safetensors"), STRANGE),
+    "target": (lambda x: ilvr.convert(ilvr.checkpoint.DEFAULT, x), STRANGE),
+    "load_image": (lambda x: ilvr.load_image(x, 16), STRANGE),
+    "size": (lambda x: ilvr.load_image(__file__, x), [*STRANGE, 0, -1, 10**9]),
+    "channels": (lambda x: ilvr.load_image(__file__, 16, x), [*STRANGE, 2]),
+    "load_mask": (lambda x: ilvr.load_mask(x, 16, __file__), STRANGE),
+    "to_images": (ilvr.to_images, [*STRANGE, PICTURE[0], PICTURE[:, :2], PICTURE / 0, META]),
+    "rows": (ilvr.contact_sheet, [[], [[]], [[None]]]),
+    "model": (lambda x: ilvr.sample(x, [0], label=0), STRANGE),
+    "seeds of a sample": (lambda x: ilvr.sample(TINY, x, label=0, steps=1), [[], None, "a", [-1]]),
+    "refinement": (lambda x: ilvr.sample(TINY, [0], x, label=0, steps=1), STRANGE[1:]),
+    "label": (lambda x: ilvr.sample(TINY, [0], label=x, steps=1), [*STRANGE, -1, 5, True + 4]),
+    **{
+        name: (lambda x, name=name: ilvr.sample(TINY, [0], label=0, **{name: x}), values)
+        for name, values in {
+            "sampler": STRANGE, "spacing": STRANGE, "eta": STRANGE, "steps": STRANGE[1:],
+            "respacing": ["text", {}, "0", 0, 1.5],
+        }.items()
+    },
+    "x": (lambda x: list(dpmpp_2m(TINY.denoiser(0), x, [], ItemNoise([0]))), STRANGE),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_strange_values_are_refused_in_one_sentence(name):
+    function, values = TAKEN[name]
+    for value in values:
+        with pytest.raises(ValueError) as error:
+            function(value)
+        said = str(error.value)
+        assert "\n" not in said and 20 < len(said) < 600, (value, said)

@@ -116,3 +116,9 @@ def test_contact_sheet_shows_pictures_and_labels():
     assert sheet.width > bare.width and sheet.height > bare.height
     assert (0, 0, 0) in colours
     assert (0, 0, 0) not in {colour for _, colour in bare.getcolors(10**6)}
+
+
+@pytest.mark.parametrize("size, cell", [(64, 128), (200, 200), (512, 256)])
+def test_a_sheet_shows_pictures_as_wide_as_they_are_within_bounds(size, cell):
+    sheet = contact_sheet([[Image.new("RGB", (size, size))] * 2])
+    assert sheet.width == contact_sheet([[Image.new("RGB", (size, size))]]).width + cell + 4

@@ -21,6 +21,7 @@ from ilvr import (
     steps,
 )
 from ilvr.cli import main
+from ilvr.guidance import start_sigma
 from ilvr.image import read_parameters
 
 from .tiny import CONFIGURATIONS, LATENT, autoencoder, model, state_dict
@@ -105,6 +106,16 @@ def test_factors_are_of_pixels(tiny, guide):
     two, four = LowPassFilter(2), LowPassFilter(4)  # in cells
     assert (two(last.x) - two(y)).abs().max() < 1e-4
     assert (last.x - y - four(last.x - y)).abs().max() > 0.1
+
+
+def test_the_level_of_the_reference_is_that_of_its_latents(tiny):
+    y = tiny.encode(PICTURE)
+    refinement = Refinement(NoisedReference(y), LowPassFilter(32))
+    first, *_, last = steps(tiny, [0], refinement, start="reference", steps=3)
+    cells = start_sigma(y, LowPassFilter(4))
+    levels = [level for level in tiny.schedule.levels if level.sigma >= cells]
+    assert first.level.t < levels[0].t < 1000
+    assert (LowPassFilter(4)(last.x) - LowPassFilter(4)(y)).abs().max() < 1e-4
 
 
 def test_a_mask_is_one_of_cells(tiny):

@@ -176,6 +176,16 @@ def test_every_core_sampler_and_scheduler_runs_on_it():
         assert sample(model, "euler", schedule, latent=latent).isfinite().all(), name
 
 
+def test_a_name_does_not_lead_out_of_the_folders():
+    save("../outside.safetensors")
+    outside = Path(ADM).parent / "outside.safetensors"
+    names = ("../outside.safetensors", "a/../../outside.safetensors", str(outside), "/etc/passwd")
+    for name in names:
+        with pytest.raises(ValueError, match=r"no checkpoint .* in models/adm any more"):
+            load(name)
+    outside.unlink()
+
+
 def test_says_what_does_not_fit():
     save("classes.safetensors", num_classes=5)
     with pytest.raises(ValueError, match="has classes 0 to 4"):

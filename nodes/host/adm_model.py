@@ -90,13 +90,13 @@ def load_with_vae(path: str) -> tuple[ModelPatcher, comfy.sd.VAE]:
             f"{path} is of no published layout; assumed: {', '.join(assumed)}. If its pictures are "
             f"noise, `python -m ilvr convert --set NAME=VALUE` makes a file that says what it is."
         )
-    config = PixelConfig({"configuration": configuration})
+    config = AdmConfig({"configuration": configuration})
     pixels = {"pixel_space_vae": torch.tensor(1.0)}
     vae = comfy.sd.VAE(sd=autoencoder.state_dict() if autoencoder else pixels)
     if autoencoder:
         config.latent_format = Latents(autoencoder)
     config.set_inference_dtype(_dtype(state), None)
-    model = PixelModel(config, device=memory.unet_offload_device())
+    model = AdmModel(config, device=memory.unet_offload_device())
     model.load_model_weights(state, "")
     model.train(False)
     patcher = ModelPatcher(model, memory.get_torch_device(), memory.unet_offload_device())
@@ -132,7 +132,7 @@ def conditioning(model: ModelPatcher, label: int | None) -> list:
     return [[torch.zeros(1, 1, 1), {} if label is None else {"class_label": label}]]
 
 
-class PixelConfig(comfy.supported_models_base.BASE):
+class AdmConfig(comfy.supported_models_base.BASE):
     unet_extra_config: ClassVar[dict] = {}
     latent_format = comfy.latent_formats.ChromaRadiance  # 3 channels that are the picture itself
     supported_inference_dtypes = DTYPES
@@ -147,13 +147,13 @@ class Latents(comfy.latent_formats.LatentFormat):
         self.latent_rgb_factors, self.latent_rgb_factors_bias = factors.tolist(), bias.tolist()
 
 
-class PixelModel(comfy.model_base.BaseModel):
+class AdmModel(comfy.model_base.BaseModel):
     """A BaseModel around the core's U-Net: labels, clipping of pixels, any schedule and length."""
 
     def __init__(self, config, device=None):
         configuration: Configuration = config.unet_config["configuration"]
         kind, sampling = SAMPLING[configuration.prediction]
-        super().__init__(config, kind, device=device, unet_model=PixelUNet)
+        super().__init__(config, kind, device=device, unet_model=AdmUNet)
         self.configuration, self.model_sampling = configuration, sampling(configuration)
 
     def memory_required(self, input_shape, cond_shapes=None):
@@ -224,7 +224,7 @@ SAMPLING = {
 }
 
 
-class PixelUNet(UNet):
+class AdmUNet(UNet):
     """The core's U-Net as the host calls it, interruptible between its blocks."""
 
     def __init__(self, configuration: Configuration, **layers):
