@@ -65,6 +65,7 @@ pictures: $(VENV)/.ready-test
 	$(RUN) -m scripts.diffusers_picture
 	$(RUN) -m scripts.emblem
 	$(RUN) -m scripts.workflows --pictures
+	$(RUN) -m scripts.screenshots
 
 # The wheel and the source archive in dist/, checked and tried in an empty environment.
 package: $(VENV)/bin/python

@@ -11,11 +11,10 @@ from torch import Tensor
 from .kinds import real
 from .low_pass import BandPassFilter, LowPassFilter
 from .noise import ItemNoise
-from .reference import NoisedReference
+from .reference import LOG_SIGMA_SPAN, NoisedReference
 from .values import finite
 
 GUIDES = ("state", "prediction")
-LOG_SIGMA_SPAN = 9.0
 UNDECIDED = 0.03  # signal to noise power at which detail is not decided yet
 FLAT = 1e-3  # power of detail over N^2 that the plainest reference is taken to have
 
@@ -64,8 +63,8 @@ class Refinement:
     guide: "state" refines x_t itself, `x + m phi(m (y_t - x) + sigma sqrt(2 (1 - m^2)) eps)`, which
     without a mask is Eq. 8; "prediction" refines the predicted clean image,
     `x0 + w m phi(m (y - x0))`, for samplers whose state cannot be edited.
-    m is the reference's mask: what lies outside it has no influence, and where it is grey, the eps
-    of its own gives back the noise that a mixture of two has too little of.
+    m is the reference's mask, of one step where it is grey: what lies outside it has no influence,
+    and the eps of its own gives back the noise that a mixture of two has too little of.
     strength: in [0, 1], about the share of the difference in low frequencies that is gone in the
     finished image; below 1 with "prediction" only, since a mixture of two states with independent
     noise has too little of it. w = 1 - (1 - strength)^(1 / 9) at every step: such a pull leaves
@@ -103,17 +102,18 @@ class Refinement:
         self.reference, self.low_pass, self.range = reference, low_pass, range
         self.guide, self.strength, self.released = guide, strength, released
 
-    def on_cells(self, pixels: float) -> "Refinement":
+    def on_cells(self, pixels: float, colours: Tensor | None = None) -> "Refinement":
         """The same on latents, whose cells are that many pixels wide; factors are of pixels.
 
-        Raises ValueError where nothing but the reference could come out.
+        colours: (C, 3), how their channels add up to R, G and B, where that is known. Raises
+        ValueError where nothing but the reference could come out, or nothing would be kept.
         """
         if pixels == 1:
             return self
         free = self.reference.mask is not None or self.range.end > 0 or self.strength < 1
         refuse_the_reference_itself(self.low_pass, pixels, free)
         refinement = copy.copy(self)
-        refinement.low_pass = self.low_pass.on_cells(pixels)
+        refinement.low_pass = self.low_pass.on_cells(pixels, colours=colours)
         return refinement
 
     def applies(self, level) -> bool:
@@ -170,20 +170,24 @@ class Refinement:
         return self._pull(x0, self.reference.clean(x0), weight)
 
     def _pull(self, x, target, weight=1.0, lacking=None):
-        mask = self.reference.mask_for(x)
-        pull = target - x.float()
-        if mask is None:
-            pull = self.low_pass(pull)
-        else:
-            pull = mask * pull if lacking is None else mask * pull + lacking
-            pull = mask * self.low_pass(pull)
-        return (x + weight * pull).to(x.dtype)
+        mask = self.reference.step_mask_for(x)
+        return _pulled(x, target, self.low_pass, mask, weight, lacking)
+
+
+def _pulled(x, target, low_pass, mask, weight=1.0, lacking=None):
+    pull = target - x.float()
+    if mask is None:
+        pull = low_pass(pull)
+    else:
+        pull = mask * pull if lacking is None else mask * pull + lacking
+        pull = mask * low_pass(pull)
+    return (x + weight * pull).to(x.dtype)
 
 
 def refuse_the_reference_itself(low_pass: BandPassFilter, pixels: float, free: bool):
     """ValueError where a filter keeps all of latents, of so many pixels a cell, and nothing else
     leaves them free."""
-    if low_pass.on_cells(pixels).keeps_all and not free:
+    if low_pass.channels == "all" and low_pass.on_cells(pixels).keeps_all and not free:
         raise ValueError(
             f"Factor {low_pass.finest:g} is no more than the {pixels:g} pixels of a latent cell, "
             f"so that the result would be the reference itself; use a factor of {2 * pixels:g} or "
@@ -235,10 +239,9 @@ def match_low_frequencies(
     are repeated, `rounds` times at most, as projections onto convex sets.
     """
     x = finite(x, "The image", axes=3).float()
-    refinement = Refinement(reference, low_pass)
-    y = reference.clean(x)
+    y, mask = reference.clean(x), reference.mask_for(x)
     for _ in range(rounds):
-        matched = refinement._pull(x, y).clamp(-1, 1)
+        matched = _pulled(x, y, low_pass, mask).clamp(-1, 1)
         if (matched - x).abs().max() < 1e-4:
             return matched
         x = matched

@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from .kinds import real
@@ -19,8 +20,8 @@ class BandPassFilter:
     finest: N >= 1, any real number; 1 keeps the finest detail too.
     coarsest: N above finest; one of both sizes or more leaves the mean out alone, inf nothing.
     kernel: cubic (the paper's), lanczos2, lanczos3, linear or box; mirrored at the border.
-    channels: of RGB pictures "all", their "luminance" (the mean of R, G and B) or their "colour"
-    (what is left without it).
+    channels: "all", the "luminance" (the mean of R, G and B) alone, or the "colour" (what is left
+    without it) alone.
     frames: of videos, N along time in pictures: what is kept changes no faster. 1 takes each frame
     by itself, as many as the video has or more what is the same in all of them.
 
@@ -30,7 +31,7 @@ class BandPassFilter:
     Raises ValueError for factors, a kernel, channels or frames that are not as above.
     """
 
-    exact, _stride = True, 1
+    exact, _stride, _colours = True, 1, torch.eye(3)
 
     def __init__(
         self,
@@ -90,33 +91,35 @@ class BandPassFilter:
         """(..., H, W) -> phi(x), the same shape and dtype; computed in fp32, which whole numbers
         become.
 
-        With channels other than all, x is (B, 3, ..., H, W); frames are those of
+        With channels other than all, x is (B, 3, ..., H, W), or latents; frames are those of
         (B, C, T, H, W). Raises ValueError for other channels, where nothing lies in the band, and
         for what is no tensor of real numbers.
         """
         x = _picture(x)
         kept = self._in_space(x.float())
         if self.channels != "all":
-            if x.ndim < 4 or x.shape[1] != 3:
+            if x.ndim < 4 or x.shape[1] != len(self._colours):
                 raise ValueError(
-                    f"{self.channels.capitalize()} is of RGB pictures and this has shape "
-                    f"{tuple(x.shape)}; set channels to all."
+                    f"{self.channels.capitalize()} is of {len(self._colours)} channels and this "
+                    f"has shape {tuple(x.shape)}; set channels to all."
                 )
-            luminance = kept.mean(1, keepdim=True)
-            kept = luminance.expand_as(kept) if self.channels == "luminance" else kept - luminance
+            kept = (self._across().to(x.device) @ kept.flatten(2)).reshape(kept.shape)
         if self.frames > 1 and x.ndim == 5:
             slow = over_time(x.shape[2], self.frames, self._stride, self.kernel, x.device)
             kept = (slow @ kept.flatten(-2)).reshape(kept.shape)  # s t, B C t HW
         return kept.to(x.dtype)
 
-    def on_cells(self, pixels: float, frames: int = 1):
+    def on_cells(self, pixels: float, frames: int = 1, colours: Tensor | None = None):
         """The same filter on latents, whose cells are that many pixels wide and `frames` pictures
-        long, the first of them one. Raises ValueError where it would keep nothing of them, and for
-        channels, which latents do not have."""
-        if pixels > 1 and self.channels != "all":
+        long, the first of them one. colours: (C, 3), how their channels add up to R, G and B.
+
+        Raises ValueError where it would keep nothing of them, and for luminance or colour of
+        latents whose colours are not known.
+        """
+        if pixels > 1 and self.channels != "all" and colours is None:
             raise ValueError(
-                f"{self.channels.capitalize()} can be told apart in pixels alone and this model "
-                f"paints latents; set channels to all."
+                f"{self.channels.capitalize()} can't be told apart in the latents of this model; "
+                f"set channels to all."
             )
         if self.coarsest <= pixels:
             raise ValueError(
@@ -127,7 +130,17 @@ class BandPassFilter:
         cells = copy.copy(self)
         cells.finest = max(1.0, self.finest / pixels)
         cells.coarsest, cells._stride = self.coarsest / pixels, frames
+        if pixels > 1 and colours is not None:
+            cells._colours = colours
         return cells
+
+    def _across(self):
+        """(C, C), the projection of channels on what luminance, or colour, is made of."""
+        colours = self._colours.detach().cpu().double()
+        luminance = colours.mean(1, keepdim=True)
+        made, rank = (luminance, 1) if self.channels == "luminance" else (colours - luminance, 2)
+        basis = torch.linalg.svd(made, full_matrices=False).U[:, :rank]
+        return (basis @ basis.T).float()
 
     def _in_space(self, x):
         fine = self._projected(x, self.finest)

@@ -156,6 +156,10 @@ class DiffusionModel:
         """The pictures (B, 3, H, W), in about [-1, 1], of what the model samples."""
         return x if self.autoencoder is None else _one_by_one(self.autoencoder.decode, x.float())
 
+    def colours(self) -> Tensor | None:
+        """(C, 3), how the channels of latents add up to R, G and B; None of a pixel model."""
+        return None if self.autoencoder is None else self.autoencoder.colours()[0]
+
     def on_cells(self, mask: Tensor) -> Tensor:
         """A mask (B, 1, H, W) of pictures in the model's own space: the mean over each cell."""
         return F.avg_pool2d(mask, self.configuration.compression)

@@ -7,6 +7,7 @@ from .noise import ItemNoise
 from .values import finite, tensor
 
 NOISES = ("fresh", "fixed")
+LOG_SIGMA_SPAN = 9.0  # that decides a picture, about
 
 
 class NoisedReference:
@@ -67,7 +68,7 @@ class NoisedReference:
         of their variance. m phi of this has exactly the rest: A (1 - A) = m phi (1 - m^2) phi m,
         whatever the mask. None without a mask or noise, and for fixed noise, which x has already.
         """
-        mask = self.mask_for(like)
+        mask = self.step_mask_for(like)
         if mask is None or level.key == 0 or self.noise == "fixed":
             return None
         eps = self._source(noise, like).draw("mask", level.key, like)
@@ -81,6 +82,12 @@ class NoisedReference:
 
     def mask_for(self, like: Tensor) -> Tensor | None:
         return None if self.mask is None else _cycle(self.mask, like)
+
+    def step_mask_for(self, like: Tensor) -> Tensor | None:
+        """The mask m of one step: grey g is m^2 = 1 - (1 - g)^(1 / 9), as of a strength g, so that
+        of the difference in low frequencies about g is gone in the finished image."""
+        mask = self.mask_for(like)
+        return None if mask is None else (1 - (1 - mask) ** (1 / LOG_SIGMA_SPAN)).sqrt()
 
 
 def _cycle(items, like):

@@ -171,7 +171,7 @@ def steps(
     count = step_count(schedule, sampler, steps, respacing)
     denoiser = model.denoiser(label)
     cell = model.configuration.compression
-    refinement, clip = refinement and refinement.on_cells(cell), clip and cell == 1
+    refinement, clip = refinement and _on_cells(refinement, model), clip and cell == 1
     noise = ItemNoise(seeds)
     size = model.configuration.image_size
     blank = torch.empty(len(noise.seeds), model.configuration.in_channels, size, size)
@@ -190,6 +190,12 @@ def steps(
     return dpmpp_2m(denoiser, x, schedule.descending, noise, refinement, clip=clip)
 
 
+def _on_cells(refinement, model):
+    """The refinement in the model's own space."""
+    colours = None if refinement.low_pass.channels == "all" else model.colours()
+    return refinement.on_cells(model.configuration.compression, colours)
+
+
 def start_timestep(
     model: DiffusionModel, refinement: Refinement | None, start: str | float
 ) -> float:
@@ -204,7 +210,7 @@ def start_timestep(
         return 1000.0
     if start == "reference":
         levels = model.schedule.levels[::-1]
-        return levels[refinement.on_cells(model.configuration.compression).start(levels)].t
+        return levels[_on_cells(refinement, model).start(levels)].t
     if isinstance(start, str):
         raise ValueError(f"Unknown start {start!r}: choose noise, reference or a timestep.")
     if not 0 < start < 1000:

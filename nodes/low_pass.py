@@ -52,8 +52,8 @@ def _later_inputs():
             options=list(core.CHANNELS),
             default="all",
             optional=True,
-            tooltip="What of it is kept: all, the luminance alone or the colour alone. Those two "
-            "are of models that paint pixels; on latents they are refused.",
+            tooltip="What of it is kept: all, the luminance alone or the colour alone; those two "
+            "on the models of LoadUnconditionalModel, other latents refuse them.",
         ),
         io.Int.Input(
             "frames",

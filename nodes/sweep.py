@@ -114,7 +114,7 @@ class ContactSheet(io.ComfyNode):
     def execute(cls, images, labels=None, reference=None, cell=(256,), title=("",)):
         columns, rows, names = _table([_pictures(batch) for batch in images], labels)
         if reference:
-            columns = ["reference", *columns] if labels else []
+            columns = ["reference", *columns]
             rows = [[*_pictures(reference[0])[:1], *row] for row in rows]
         sheet = to_host(to_tensor(contact_sheet(rows, columns, names, title[0], cell[0])))
         return io.NodeOutput(sheet, ui=ui.PreviewImage(sheet, cls=cls))

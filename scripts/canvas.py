@@ -1,14 +1,17 @@
-"""A graph as ComfyUI's canvas saves it, from nodes that are placed in columns and wired by name."""
+"""A graph as ComfyUI's canvas saves it, from nodes that are placed and wired by name."""
 
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tooling.canvas import COLLAPSED, SLOT, TITLE, is_controlled, is_widget
+from scripts.routing import route
+from tooling.canvas import SLOT, TITLE, is_controlled, is_widget
 
-WIDGET = 24  # a height, as those are, in the canvas' pixels
-GAP, GROUP_GAP, MARGIN = 50, 110, 20  # between columns; around the nodes of a group
-NOTE = "Note"
+# Heights, as those are, in the canvas' pixels: of the host's new design of nodes, larger than its
+# classic one's. TEXT is a widget of words; BADGE is what it writes below nodes of packs.
+WIDGET, TEXT, BADGE = 28, 36, 24
+MARGIN = 20  # around the nodes of a group
+NOTE = "MarkdownNote"
 SPACE = uuid.UUID("6f2d1c1e-58a5-4e0b-9c3d-2f3c55d0a8b1")  # of the ids of our graphs
 
 
@@ -67,59 +70,43 @@ class Node:
     heading: str | None
     values: dict
     id: int
-    collapsed: bool = False  # to its title, where all its wires meet
+    models: list = field(default_factory=list)  # files that it loads, for the canvas to offer
 
     def __getitem__(self, output: str) -> Wire:
         return Wire(self, output)
 
     @property
     def right(self) -> float:
-        return self.x + (COLLAPSED if self.collapsed else self.width)
+        return self.x + self.width
 
     @property
     def bottom(self) -> float:
-        return self.y + (0 if self.collapsed else self.height)
-
-    def connect(self, **wires: Wire):
-        self.values |= wires
+        return self.y + self.height
 
 
 @dataclass
 class Canvas:
-    """Nodes from left to right. `info` is a host's /object_info."""
+    """Nodes that are placed, with wires around them. `info` is a host's /object_info."""
 
     info: dict
     name: str
-    top: float = 0  # what nodes' heights count from
-    left: float = 0
-    right: float = -GAP
+    left: float = 0  # of the column in which nodes are put
+    right: float = 0
     nodes: list = field(default_factory=list)
     groups: list = field(default_factory=list)
-    notes: list = field(default_factory=list)
 
-    def row(self, top: float):
-        """Starts again at the left, lower down."""
-        self.top, self.left, self.right = top, 0, -GAP
-
-    def column(self, width: float, gap: float = GAP):
-        """The next column, in which nodes are put from now on."""
-        self.left = self.right + gap
-        self.right = self.left + width
-
-    def points(self, *points):
-        """Points whose heights count from the present row."""
-        return [(x, self.top + y) for x, y in points]
+    def column(self, left: float, width: float):
+        self.left, self.right = left, left + width
 
     def add(self, type: str, y: float, heading=None, tall=0, /, **values) -> Node:
         width = self.right - self.left
-        y, key = self.top + y, len(self.nodes) + 1
+        key = len(self.nodes) + 1
         node = Node(type, self.left, y, width, tall, heading, values, key)
         node.height = max(tall, self._least_height(node))
         self.nodes.append(node)
         return node
 
-    def note(self, x: float, y: float, width: float, title: str, text: str):
-        height = 110
+    def note(self, x, y, width, height, title: str, text: str):
         node = Node(NOTE, x, y, width, height, title, {"text": text}, len(self.nodes) + 1)
         self.nodes.append(node)
 
@@ -139,14 +126,30 @@ class Canvas:
         return [] if node.type == NOTE else inputs_of(self.info[node.type])
 
     def _least_height(self, node):
-        inputs = self.inputs(node)
+        info, inputs = self.info[node.type], self.inputs(node)
         sockets = sum(not input.is_widget for input in inputs)
-        widgets = sum(1 + len(i.companion) for i in inputs if i.is_widget)
-        rows = max(sockets, len(self.info[node.type]["output"]))
-        return rows * SLOT + widgets * WIDGET + 14
+        widgets = sum(TEXT if i.type == "STRING" else WIDGET for i in inputs if i.is_widget)
+        rows = max(sockets, len(info["output"]))
+        badge = BADGE if info["python_module"].startswith("custom_nodes.") else 0
+        return rows * SLOT + widgets + badge + 14
+
+    def _routed(self):
+        """Gives each wire its way around the nodes."""
+        ends = [(node, name) for node in self.nodes for name in wires(node)]
+        found = route([self._ends(*end) for end in ends], [box_of(node) for node in self.nodes])
+        for (node, name), points in zip(ends, found):
+            node.values[name] = Wire(node.values[name].node, node.values[name].name, points)
+
+    def _ends(self, node, name):
+        """Where a node's wire leaves its source and comes in."""
+        wire, sockets = node.values[name], [input.name for input in self.inputs(node)]
+        outputs = [output[0] for output in outputs_of(self.info[wire.node.type])]
+        leaves = wire.node.right, wire.node.y + slot_height(outputs.index(wire.name))
+        return leaves, (node.x, node.y + slot_height(sockets.index(name)))
 
     def json(self) -> dict:
         """The graph in the canvas' format 0.4."""
+        self._routed()
         links = Links(self)
         return {
             "id": str(uuid.uuid5(SPACE, self.name)),
@@ -163,23 +166,25 @@ class Canvas:
 
     def _view(self):
         """A scale and an offset that show the graph on an ordinary screen."""
-        left = min(node.x for node in self.nodes) - 2 * MARGIN
-        top = min(node.y for node in self.nodes) - 4 * MARGIN
-        scale = min(1.0, 1500 / (max(node.right for node in self.nodes) - left))
-        return {"scale": round(scale, 3), "offset": [-left, -top + 100]}
+        boxes = [*map(box_of, self.nodes), *map(frame_of, self.groups)]
+        left, top, right, bottom = (list(edges) for edges in zip(*boxes))
+        width, height = max(right) - min(left), max(bottom) - min(top)
+        scale = round(min(1.0, 1480 / width, 870 / height), 3)
+        return {"scale": scale, "offset": [90 / scale - min(left), 100 / scale - min(top)]}
 
     def _node(self, node, links):
         saved = {
             "id": node.id, "type": node.type, "pos": [node.x, node.y],
             "size": [node.width, node.height],
-            "flags": {"collapsed": True} if node.collapsed else {},
-            "order": links.order(node), "mode": 0,
+            "flags": {}, "order": links.order(node), "mode": 0,
             "inputs": self._sockets(node, links), "outputs": self._outputs(node, links),
             "properties": {}, "widgets_values": self._widgets_values(node),
         }  # fmt: skip
         if node.type == NOTE:
             return saved | {"title": node.heading, "color": "#432", "bgcolor": "#653"}
         saved["properties"] = {"Node name for S&R": node.type}
+        if node.models:
+            saved["properties"]["models"] = node.models
         return saved | ({"title": node.heading} if node.heading else {})
 
     def _sockets(self, node, links):
@@ -212,6 +217,20 @@ class Canvas:
                 value = node.values[input.name] if given else default(input)
                 values += [value, *input.companion]
         return values
+
+
+def box_of(node: Node) -> tuple:
+    return node.x, node.y - TITLE, node.right, node.bottom
+
+
+def frame_of(group: dict) -> tuple:
+    left, top, width, height = group["bounding"]
+    return left, top, left + width, top + height
+
+
+def slot_height(slot: int) -> float:
+    """Of an input or an output, below its node's top."""
+    return (slot + 0.7) * SLOT
 
 
 def outputs_of(info: dict) -> Iterable[tuple[str, str, bool]]:

@@ -1,12 +1,11 @@
 """Pictures of workflows for ComfyUI's template browser."""
 
 import io
-import json
 import textwrap
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from tooling.canvas import box, paths
+from tooling.canvas import NOTES, box, paths
 from tooling.server import Server
 
 WIDTH, GAP = 384, 4
@@ -17,31 +16,31 @@ OURS = (
 
 
 def thumbnail(server: Server, graph: dict) -> Image.Image:
-    """A square one of a graph that can run: its sheet, or its references and first results."""
-    if sheets := of_type(graph, "ContactSheet"):
-        graph[sheets[0]]["inputs"]["cell"] = 64
-        (sheet,) = images(server, server.run(graph), sheets)
-        return ImageOps.pad(sheet, (WIDTH, WIDTH), Image.LANCZOS, "white")
-    graph = graph | with_references(graph)
-    run = server.run(graph)
-    outputs = [images(server, run, [key]) for key in ordered(graph)]
-    return laid_out([picture for batch in outputs for picture in batch][:4])
+    """A square one of a graph that can run: its table, or half the reference and half the first
+    result, each in its own place, as before and after."""
+    (sheet,) = of_type(graph, "ContactSheet")
+    given = graph[sheet]["inputs"]
+    if "labels" in given:
+        given["cell"] = 64
+        (table,) = images(server, server.run(graph), [sheet])
+        return ImageOps.pad(table, (WIDTH, WIDTH), Image.LANCZOS, "white")
+    shown = {name: preview(given[name]) for name in ("reference", "images")}
+    before, after, *_ = images(server, server.run(graph | shown), list(shown))
+    return halves(before, after)
 
 
-def with_references(graph):
-    """Nodes that show the pictures that a graph follows or splits, each once."""
-    kinds = ("NoisedReference", "ApplyLowPass")
-    sources = [graph[key]["inputs"]["image"] for kind in kinds for key in of_type(graph, kind)]
-    names = {json.dumps(graph[source[0]]["inputs"]): source for source in sources}
-    return {
-        f"reference {i}": {"class_type": "PreviewImage", "inputs": {"images": source}}
-        for i, source in enumerate(names.values())
-    }
+def preview(source):
+    return {"class_type": "PreviewImage", "inputs": {"images": source}}
 
 
-def ordered(graph):
-    shown = of_type(graph, "SaveImage") + of_type(graph, "PreviewImage")
-    return sorted(shown, key=lambda key: not key.startswith("reference"))
+def halves(before, after):
+    """The left half of one picture and the right half of the other."""
+    left, right = (picture.resize((WIDTH, WIDTH), Image.BICUBIC) for picture in (before, after))
+    right.paste(left.crop((0, 0, WIDTH // 2, WIDTH)))
+    ImageDraw.Draw(right).rectangle(
+        (WIDTH // 2 - GAP // 2, 0, WIDTH // 2 + GAP // 2, WIDTH), "white"
+    )
+    return right
 
 
 def of_type(graph, class_type):
@@ -52,16 +51,6 @@ def images(server, run, keys):
     assert run.error is None, run.error
     files = [file for key in keys for file in run.outputs()[key]["images"]]
     return [Image.open(io.BytesIO(server.get("/view", **file))).convert("RGB") for file in files]
-
-
-def laid_out(pictures):
-    """Up to four in a square, two a row."""
-    cell = (WIDTH + GAP) // 2
-    sheet = Image.new("RGB", (WIDTH, WIDTH), "white")
-    for i, picture in enumerate(pictures):
-        enlarged = picture.resize((cell - GAP, cell - GAP), Image.BICUBIC)
-        sheet.paste(enlarged, (cell * (i % 2), cell * (i // 2)))
-    return sheet
 
 
 def card(workflow: dict, title: str) -> Image.Image:
@@ -78,7 +67,7 @@ def card(workflow: dict, title: str) -> Image.Image:
         draw.line([small.point(*point) for point in path], "#9aa0a6")
     for node in workflow["nodes"]:
         ours = node["properties"].get("Node name for S&R") in OURS
-        fill = "#2e7d5b" if ours else "#8d6e3c" if node["type"] == "Note" else "#5f6368"
+        fill = "#2e7d5b" if ours else "#8d6e3c" if node["type"] in NOTES else "#5f6368"
         draw.rectangle(small.box(*box(node)), fill)
     return sheet
 

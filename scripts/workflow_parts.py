@@ -1,192 +1,115 @@
-"""Parts that several workflows are made of. Wires run between and below the nodes, none across."""
+"""Parts that the templates are made of: five columns beside two notes, pictures below."""
 
-from scripts.canvas import GROUP_GAP, Canvas, Node, Wire
-from tooling.canvas import SLOT
+from scripts.canvas import Canvas, Node, Wire
 
-LANDSCAPES = "landscapes-64.safetensors"
+# What comes with the pack: another model needs no more than another line here.
+CHECKPOINT, SIZE = "landscapes-64.safetensors", 64
 SAMPLER = {"sampler_name": "dpmpp_2m", "scheduler": "karras"}
-# The bundled model's own limits, so that these are the noise levels that KSampler takes too.
-KARRAS = {"sigma_max": 157.40728759765625, "sigma_min": 0.01000049989670515, "rho": 7.0}
-# Heights of the wires of graphs with an ILVRSampler ...
-VAE, LATENT, FLOOR = 334, 650, 760
-# ... and of those with ApplyILVR.
-REFERENCE, LATENT_BELOW, FLOOR_BELOW = 60, 720, 920
+COLUMNS = ((350, 250), (680, 225), (970, 225), (1270, 250), (1580, 225))  # x and width
+BESIDE = 680  # where the pictures begin, and
+END = 1805  # end
+LOWER = 320  # where the second row of nodes begins
+NOTE_WIDTH = 290
+MISSING = 24  # what the newer design writes below a loader whose file is not there
+SHIFTS = ("ModelSamplingAuraFlow", "ModelSamplingSD3")
+LEAST_PICTURE = 350  # the height below which the canvas makes a LoadImage larger
+PICTURE = 705  # where one's own stands, below the notes
+FILES = "https://huggingface.co/"
 
 
-def load_model(c: Canvas, checkpoint=LANDSCAPES) -> Node:
-    c.column(320, GROUP_GAP)
-    model = c.add("LoadUnconditionalModel", 0, checkpoint=checkpoint)
+def at_256(factor: float) -> float:
+    """A factor of the paper, whose pictures have 256 pixels, for pictures of the bundled model."""
+    return factor * SIZE / 256
+
+
+def put(c: Canvas, column: int, type: str, y: float, heading=None, tall=0, /, **values) -> Node:
+    c.column(*COLUMNS[column])
+    return c.add(type, y, heading, tall, **values)
+
+
+def bundled_model(c: Canvas) -> Node:
+    model = put(c, 0, "LoadUnconditionalModel", 0, checkpoint=CHECKPOINT)
     c.group("Model", model)
     return model
 
 
-def example(c: Canvas, name: str, y=190) -> Node:
-    c.column(230, GROUP_GAP)
-    return c.add("ExampleReference", y, name=name)
+def example(c: Canvas, name: str, y=LOWER) -> Node:
+    return put(c, 0, "ExampleReference", y, name=name, size=SIZE)
 
 
-def own_picture(c: Canvas, y=190) -> Node:
-    c.column(300, GROUP_GAP)
-    return c.add("LoadImage", y, None, 340, image="example.png")
+def noised(c: Canvas, image: Wire, vae: Wire, column=1, y=LOWER, **options) -> Node:
+    return put(c, column, "NoisedReference", y, image=image, vae=vae, **options)
 
 
-def scaled(c: Canvas, image: Wire, width=64, height=None, method="area", y=170) -> Node:
-    size = {"width": width, "height": height or width, "crop": "center"}
-    c.column(270)
-    return c.add("ImageScale", y, image=image, upscale_method=method, **size)
+def low_pass(c: Canvas, factor: float, **more) -> Node:
+    return put(c, 1, "LowPassFilter", 0, factor=factor, **more)
 
 
-def noised(c: Canvas, image: Wire, vae: Wire, y=300, **options) -> Node:
-    c.column(270)
-    return c.add("NoisedReference", y, image=image, vae=vae, **options)
+def followed(c: Canvas, model: Wire, kept: Node, **given: Wire) -> Node:
+    """A group with what is kept, by its filter, and the model that keeps it."""
+    follow = put(c, 2, "ApplyILVR", 0, model=model, low_pass=kept["low_pass"], **given)
+    beside = [node for node in c.nodes if node.type in SHIFTS]
+    beside += [given["range"].node] if "range" in given and given["range"].node.y < LOWER else []
+    c.group("What is kept, and when" if beside else "What is kept", kept, follow, *beside)
+    return follow
 
 
-def collapsed(c: Canvas, image: Wire) -> Node:
-    """A NoisedReference whose latent and widgets are not used."""
-    noise = c.add("NoisedReference", 150, image=image)
-    noise.collapsed = True
-    return noise
+def until(c: Canvas, end: float, column=1, y=250) -> Wire:
+    """The range in which the reference is followed, below what is kept."""
+    return put(c, column, "ConditioningRange", y, start=1000, end=end)["range"]
 
 
-def vae_beside(model: Node, *heights) -> Wire:
-    """The model's VAE, led down to the height at which a NoisedReference takes it."""
-    return model["VAE"].via(*((model.right + 60, model.y + y) for y in heights or [VAE]))
+def sampled(c: Canvas, model: Wire, positive: Wire, negative: Wire, latent, vae, **settings):
+    """KSampler and VAEDecode; the latter's picture."""
+    sampler = put(
+        c, 3, "KSampler", 0, model=model, positive=positive, negative=negative,
+        latent_image=latent, **settings,
+    )  # fmt: skip
+    decoded = put(c, 4, "VAEDecode", 0, samples=sampler["LATENT"], vae=vae)
+    c.group("Sampling", sampler, decoded)
+    return decoded["IMAGE"]
 
 
-def reference(c: Canvas, model: Node, name: str, scale=True, count=4) -> list[Node]:
-    """A group that makes a bundled picture the reference; the last node is the reference."""
-    nodes = [example(c, name)]
-    if scale:
-        nodes.append(scaled(c, nodes[-1]["IMAGE"]))
-    nodes.append(noised(c, nodes[-1]["IMAGE"], vae_beside(model), batch_size=count))
-    c.group("Reference", *nodes)
+def wide(c: Canvas, left: float, right: float, type: str, y: float, tall, /, **values) -> Node:
+    c.column(left, right - left)
+    return c.add(type, y, None, tall, **values)
+
+
+def compared(c: Canvas, images: Wire, reference: Wire, y, tall, ends, **options) -> Node:
+    """The reference and the results in one large picture."""
+    given = {"images": images, "reference": reference, "cell": 256, **options}
+    return wide(c, *ends, "ContactSheet", y, tall, **given)
+
+
+def saved(c: Canvas, images: Wire, y, tall, left) -> Node:
+    return wide(c, left, END, "SaveImage", y, tall, images=images, filename_prefix="ilvr")
+
+
+def own_picture(c: Canvas) -> Node:
+    c.column(0, NOTE_WIDTH)
+    return c.add("LoadImage", PICTURE, None, LEAST_PICTURE, image="example.png")
+
+
+def prompts(c: Canvas, clip: Wire, y, *texts: str) -> list[Node]:
+    """A prompt, and beside it a negative one."""
+    nodes = [
+        put(c, 1 + i, "CLIPTextEncode", y, heading, 120, clip=clip, text=text)
+        for i, (heading, text) in enumerate(zip(("Prompt", "Negative prompt"), texts))
+    ]
+    c.group("Prompts" if len(nodes) == 2 else "Prompt", *nodes)
     return nodes
 
 
-def karras(c: Canvas, y=490, **settings) -> Wire:
-    return c.add("KarrasScheduler", y, **{"steps": 20, **KARRAS, **settings})["SIGMAS"]
+def file(name: str, directory: str, source: str) -> dict:
+    """A file that people have or the canvas offers to load, as the canvas' own templates say it."""
+    return {"name": name, "url": f"{FILES}{source}", "directory": directory}
 
 
-def guided(
-    c: Canvas, reference: Wire, factor, kernel="cubic", end=0, denoise=1.0, **levels
-) -> tuple[Wire, Wire]:
-    """A group that gives a sampler and its noise levels."""
-    c.column(250, GROUP_GAP)
-    sampler = c.add("KSamplerSelect", 200, sampler_name="dpmpp_2m")
-    low_pass = c.add("LowPassFilter", 370, factor=factor, kernel=kernel)
-    range = c.add("ConditioningRange", 555, start=1000, end=end)
-    c.column(250)
-    follow = {"reference": reference, "low_pass": low_pass["low_pass"], "range": range["range"]}
-    ilvr = c.add("ILVRSampler", 280, sampler=sampler["SAMPLER"], **follow)
-    sigmas = karras(c, **levels)
-    nodes = [sampler, low_pass, range, ilvr, sigmas.node]
-    if denoise < 1:
-        c.column(220)
-        nodes.append(c.add("SplitSigmasDenoise", 490, sigmas=sigmas, denoise=denoise))
-        sigmas = nodes[-1]["low_sigmas"]
-    c.group("A sampler that follows it", *nodes)
-    return ilvr["SAMPLER"], sigmas
-
-
-def latent_below(c: Canvas, noised: Node, y=LATENT, latent: Wire | None = None) -> Wire:
-    """A latent, the reference's empty one as a rule, led below the nodes behind this column."""
-    down, up = noised.right + 40, c.right + 85
-    latent = latent or noised["latent"]
-    return latent.via(*c.points((down, y), (up, y), (up, 160)))
-
-
-def risen(c: Canvas, wire: Wire, right: float, y: float) -> Wire:
-    """A wire led up behind this column, in a lane of its own."""
-    x = c.right + right
-    return wire.via((x, wire.node.y - 30), *c.points((x, y)))
-
-
-def raised(c: Canvas, y: float, *wires: Wire) -> list[Wire]:
-    """Nodes' first outputs, led up to sockets from this height down: each in a lane of its own
-    behind this column."""
-    lanes = [(c.right + SLOT * i, y + SLOT * (i - 1)) for i in range(1, len(wires) + 1)]
-    return [
-        wire.via((x, wire.node.y + 0.7 * SLOT), *c.points((x, height)))
-        for wire, (x, height) in zip(wires, lanes)
-    ]
-
-
-def sampled(c: Canvas, model: Node, guided, latent: Wire, seed, vae=None, prompts=None, cfg=1.0):
-    """SamplerCustom, and its VAEDecode; the VAE's wire runs below."""
-    sampler, sigmas = risen(c, guided[0], 35, 120), risen(c, guided[1], 60, 140)
-    c.column(270, GROUP_GAP)
-    positive, negative = prompts or [model["CONDITIONING"]] * 2
-    sampling = c.add(
-        "SamplerCustom", 0, model=model["MODEL"], positive=positive, negative=negative,
-        noise_seed=seed, cfg=cfg, sampler=sampler, sigmas=sigmas, latent_image=latent,
-    )  # fmt: skip
-    vae = vae or vae_beside(model, VAE, FLOOR)
-    return sampling, decoded(c, sampling["output"], vae)
-
-
-def decoded(c: Canvas, samples: Wire, vae: Wire) -> Node:
-    """A VAEDecode in a column of its own, whose VAE comes from below."""
-    up = c.right + 25
-    vae = vae.via((up, vae.points[-1][1]), *c.points((up, 80)))
-    c.column(180)
-    return c.add("VAEDecode", 0, samples=samples, vae=vae)
-
-
-def saved(c: Canvas, decoded: Node, width=400) -> Node:
-    c.column(width)
-    return c.add("SaveImage", 0, None, 420, images=decoded["IMAGE"], filename_prefix="ilvr")
-
-
-def shown(c: Canvas, heading: str, image: Wire, y=0, size=400) -> Node:
-    return c.add("PreviewImage", y, heading, size, images=image)
-
-
-def follow(c: Canvas, name, factor, scale=True, seed=0, **options):
-    """The whole graph that many of these are: a bundled picture followed by the bundled model."""
-    model = load_model(c)
-    *_, noised = reference(c, model, name, scale)
-    sample(c, model, noised, factor, seed, **options)
-
-
-def sample(c: Canvas, model: Node, noised: Node, factor, seed, **options):
-    """All that comes behind a reference, up to the saved pictures."""
-    follow = guided(c, noised["reference"], factor, **options)
-    parts = sampled(c, model, follow, latent_below(c, noised), seed)
-    c.group("Result", *parts, saved(c, parts[-1]))
-
-
-def vae_below(c: Canvas, vae: Wire, noised: Node, floor: float) -> Wire:
-    """A VAE, led below the nodes to where a NoisedReference takes it."""
-    return vae.via(*c.points((vae.node.right + 30, floor), (noised.x - 25, floor)))
-
-
-def applied(c: Canvas, model: Wire, noised: Node, factor, end=0) -> list[Node]:
-    """LowPassFilter, ConditioningRange and, last, ApplyILVR at the top of the next column."""
-    knot = (noised.right + 30, REFERENCE)
-    c.column(250, GROUP_GAP)
-    low_pass = c.add("LowPassFilter", 130, factor=factor)
-    range = c.add("ConditioningRange", 340, start=1000, end=end)
-    c.column(320)
-    follow = {"low_pass": low_pass["low_pass"], "range": range["range"]}
-    reference = noised["reference"].via(*c.points(knot))
-    return [low_pass, range, c.add("ApplyILVR", 0, model=model, reference=reference, **follow)]
-
-
-def stock_sampler(
-    c: Canvas, guided: Node, prompts, latent: Wire, vae: Wire, gap=GROUP_GAP, **settings
-):
-    """KSampler and its VAEDecode."""
-    c.column(270, gap)
-    conditions = dict(zip(("positive", "negative"), prompts))
-    sampling = c.add(
-        "KSampler", 0, model=guided["MODEL"], **conditions, latent_image=latent, **settings
-    )  # fmt: skip
-    return sampling, decoded(c, sampling["LATENT"], vae)
-
-
-def prompts(c: Canvas, clip: Wire, *texts: str) -> list[Node]:
-    """A prompt below another, in the present column."""
-    return [
-        c.add("CLIPTextEncode", 230 + 220 * i, heading, 160, clip=clip, text=text)
-        for i, (heading, text) in enumerate(zip(("Prompt", "Negative prompt"), texts))
-    ]
+def loader(c: Canvas, type: str, y, /, *files: dict, **values) -> Node:
+    """A loader of files, by the names of its inputs that end in `name`, `name1`, ..."""
+    node = put(c, 0, type, y, **values)
+    names = [i.name for i in c.inputs(node) if "name" in i.name]
+    node.values |= {name: file["name"] for name, file in zip(names, files)}
+    node.models = list(files)
+    node.height += MISSING
+    return node

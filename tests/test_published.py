@@ -76,7 +76,7 @@ def test_nothing_published_reaches_beyond_the_pack():
 
 
 def test_all_that_a_host_reads_is_published():
-    folders = ["ilvr", "locales", "nodes", "subgraphs", "web", "workflows"]
+    folders = ["ilvr", "locales", "nodes", "subgraphs", "web", "example_workflows"]
     read = {
         ROOT / name for name in git("ls-files", *folders, ":!ilvr/adapters", ":!ilvr/evaluation")
     }

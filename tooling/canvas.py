@@ -4,7 +4,7 @@ import json
 
 from tooling.hosts import ROOT
 
-FOLDER = ROOT / "workflows"
+FOLDER = ROOT / "example_workflows"
 NOTES = ("MarkdownNote", "Note")
 WIDGETS = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool, "COMBO": object}
 TITLE, SLOT = 30, 20  # heights on the canvas
@@ -38,12 +38,13 @@ def _linked(node, origins):
 
 
 def widgets(node: dict, info: dict) -> dict:
-    """{name: value} of a saved node, whose values stand in the order of its widgets."""
+    """{name: value} of a saved node, whose values stand in the order of its widgets; a widget that
+    is newer than the graph has its default."""
     values, named = iter(node["widgets_values"]), {}
     for name, (type_, options) in inputs(info[node["type"]]).items():
         if not is_widget(type_, options):
             continue
-        named[name] = next(values, None)
+        named[name] = next(values, options.get("default"))
         if is_controlled(name, options):
             assert next(values) in ("fixed", "randomize", "increment", "decrement")
         if options.get("image_upload"):
@@ -72,6 +73,24 @@ def box(node: dict) -> tuple:
     """Left, top, right and bottom of a node with its title."""
     (x, y), (width, height) = node["pos"], size(node)
     return x, y - TITLE, x + width, y + height
+
+
+def frames(workflow: dict) -> list[tuple]:
+    """Left, top, right and bottom of each group."""
+    return [(x, y, x + w, y + h) for x, y, w, h in (g["bounding"] for g in workflow["groups"])]
+
+
+def extent(workflow: dict) -> tuple[float, float]:
+    """Width and height of all that lies on the canvas."""
+    boxes = [*map(box, workflow["nodes"]), *frames(workflow)]
+    left, top, right, bottom = zip(*boxes)
+    return max(right) - min(left), max(bottom) - min(top)
+
+
+def zoom(workflow: dict) -> float:
+    """With which a host shows a template in a window of 1600 x 1000: on three quarters of it."""
+    width, height = extent(workflow)
+    return min(0.75 * 1600 / width, 0.75 * 1000 / height)
 
 
 def size(node: dict) -> tuple:

@@ -139,11 +139,12 @@ class AdmConfig(comfy.supported_models_base.BASE):
 
 
 class Latents(comfy.latent_formats.LatentFormat):
-    """The latents of an autoencoder as they are, and their colours for previews."""
+    """The latents of an autoencoder as they are, and their colours for previews and filters."""
 
     def __init__(self, autoencoder: Autoencoder):
         self.latent_channels = autoencoder.channels
         factors, bias = autoencoder.float().requires_grad_(False).colours()
+        self.colours = factors
         self.latent_rgb_factors, self.latent_rgb_factors_bias = factors.tolist(), bias.tolist()
 
 

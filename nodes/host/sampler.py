@@ -81,7 +81,8 @@ class Guide:
         latent_format = run.base_model.latent_format
         n, given = folds(latent_format), self.reference
         cell = pixels_a_cell(latent_format) / n if given is None else given.cell
-        low_pass = self.low_pass.on_cells(cell, frames_a_cell(latent_format))
+        colours = getattr(latent_format, "colours", None)  # of the pack's own models
+        low_pass = self.low_pass.on_cells(cell, frames_a_cell(latent_format), colours)
         if given is None:
             self._refuse_the_reference_itself(cell)
             reference = run.sampled_reference(x)

@@ -25,10 +25,13 @@ class Family:
     cells: Callable[[Tensor], Tensor] = lambda latents: latents
     frames: int = 1
     argument: str | int = "hidden_states"
+    called: str = "callback_on_step_end"
 
     def run(self, **more):
         self.pipe.set_progress_bar_config(disable=True)
         # Pipelines change the lists that they are given.
+        if "callback_on_step_end" in more:
+            more[self.called] = more.pop("callback_on_step_end")
         return self.pipe(**{**self.inputs, "output_type": "latent", **more}, return_dict=False)[0]
 
 
@@ -300,6 +303,25 @@ def sana():
     )
 
 
+def pixart():
+    own = vae()
+    network = diffusers.PixArtTransformer2DModel(
+        num_attention_heads=2, attention_head_dim=8, in_channels=4, out_channels=8, num_layers=1,
+        cross_attention_dim=16, sample_size=16, caption_channels=16, norm_num_groups=4,
+        use_additional_conditions=False,
+    )  # fmt: skip
+    scheduler = diffusers.DDIMScheduler(**DDIM)
+    pipe = diffusers.PixArtAlphaPipeline(None, None, own, network, scheduler)
+    inputs = picture_inputs(
+        prompt_embeds=words(7, 16), prompt_attention_mask=torch.ones(1, 7),
+        use_resolution_binning=False, negative_prompt=None,
+    )  # fmt: skip
+    return Family(
+        pipe, inputs, network, lambda x: mode(own, first(x)) * own.config.scaling_factor,
+        argument=0, called="callback",
+    )  # fmt: skip
+
+
 def kandinsky():
     own = diffusers.VQModel(
         block_out_channels=(8,) * 4, down_block_types=("DownEncoderBlock2D",) * 4,
@@ -351,7 +373,7 @@ FAMILIES = {
     build.__name__: build
     for build in (
         stable_diffusion, latent_consistency, stable_diffusion_xl, stable_diffusion_3, flux, chroma,
-        flux_2, flux_2_klein, qwen_image, wan, ltx, sana, kandinsky, z_image, animate_diff,
+        flux_2, flux_2_klein, qwen_image, wan, ltx, sana, pixart, kandinsky, z_image, animate_diff,
     )
 }  # fmt: skip
 

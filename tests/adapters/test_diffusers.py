@@ -213,3 +213,10 @@ def test_other_pipelines_and_schedulers_are_refused_before_they_run():
     upscaler = object.__new__(diffusers.StableDiffusionUpscalePipeline)
     with pytest.raises(ValueError, match="UpscalePipeline takes no callback_on_step_end"):
         guide(upscaler, PICTURE, LowPassFilter(N))
+
+
+def test_half_steps_that_nobody_hears_of_are_refused():
+    made = family("pixart")
+    made.pipe.scheduler = diffusers.HeunDiscreteScheduler()
+    with pytest.raises(ValueError, match="does not call back after half steps"):
+        made.run(callback_on_step_end=guide(made.pipe, PICTURE, LowPassFilter(N)))

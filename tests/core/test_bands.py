@@ -12,13 +12,18 @@ from ilvr import (
     ItemNoise,
     LowPassFilter,
     NoisedReference,
+    NoiseSchedule,
     Refinement,
+    dpmpp_2m,
     match_low_frequencies,
+    steps,
 )
 from ilvr.cli import main
 from ilvr.low_pass import CHANNELS, filters
 from ilvr.resampling import KERNELS
 from ilvr.schedule import Level
+
+from .tiny import LATENT, model
 
 FREED = {
     "the mean": BandPassFilter(1, 1e6),
@@ -95,9 +100,22 @@ def test_on_cells_of_latents_factors_are_still_of_pixels():
     assert torch.equal(LowPassFilter(16).on_cells(8)(x), LowPassFilter(2)(x))
     with pytest.raises(ValueError, match=r"no more than the 8 pixels.*16 or more"):
         BandPassFilter(1, 8).on_cells(8)
-    with pytest.raises(ValueError, match="Colour can be told apart in pixels alone"):
+    with pytest.raises(ValueError, match="Colour can't be told apart in the latents"):
         LowPassFilter(16, channels="colour").on_cells(8)
     assert LowPassFilter(16, channels="colour").on_cells(1).channels == "colour"
+
+
+@pytest.mark.parametrize("channels", CHANNELS[1:])
+def test_luminance_and_colour_of_latents_are_what_they_add_up_to(channels):
+    latent = model(LATENT)
+    colours, y = latent.colours().detach(), latent.encode(random(1, 3, 64, 64))
+    refinement = Refinement(NoisedReference(y), LowPassFilter(16, channels=channels))
+    (*_, last) = steps(latent, [0], refinement, steps=3)
+    luminance = colours.mean(1, keepdim=True)
+    kept = luminance if channels == "luminance" else colours - luminance
+    seen = ((last.x - y).movedim(1, -1) @ kept).movedim(-1, 1)
+    assert LowPassFilter(2)(seen).abs().max() < 1e-5
+    assert LowPassFilter(2)(last.x - y).abs().max() > 0.05
 
 
 @pytest.mark.parametrize("stride", [1, 4, 8])
@@ -166,7 +184,7 @@ def test_refuses(options, complaint):
 def test_says_where_nothing_lies_in_the_band():
     with pytest.raises(ValueError, match="30 x 20 has nothing between 30 and 60"):
         BandPassFilter(30, 60)(random(1, 3, 20, 30))
-    with pytest.raises(ValueError, match=r"Luminance is of RGB pictures.*\(1, 1, 8, 8\)"):
+    with pytest.raises(ValueError, match=r"Luminance is of 3 channels.*\(1, 1, 8, 8\)"):
         LowPassFilter(2, channels="luminance")(random(1, 1, 8, 8))
 
 
@@ -222,4 +240,26 @@ def test_the_greyer_a_mask_the_more_is_followed():
         reference = NoisedReference(y, mask=torch.full((1, 1, 32, 32), grey))
         refined = Refinement(reference, phi).finished(x)
         followed.append(((phi(refined - x) * phi(y - x)).sum() / phi(y - x).square().sum()).item())
-    assert followed == pytest.approx([0, 0.25, 0.49, 1], abs=1e-4)
+    steps_of = [1 - (1 - grey) ** (1 / 9) for grey in (0.0, 0.5, 0.7, 1.0)]
+    assert followed == pytest.approx(steps_of, abs=1e-4)
+
+
+def test_grey_in_a_mask_is_how_much_of_the_difference_goes_away():
+    """On a Gaussian model whose pictures have nothing to do with the reference."""
+    schedule = NoiseSchedule.linear()
+    levels = schedule.karras(20)
+    at = {level.t: level for level in levels}
+
+    def denoiser(x, t):  # of white pictures of variance 1 / 4
+        gain = at[t].signal / 4 / (at[t].signal ** 2 / 4 + at[t].noise ** 2)
+        return (x - at[t].signal * gain * x) / at[t].noise
+
+    phi, y, noise = LowPassFilter(4), random(16, 3, 32, 32) / 2, ItemNoise(range(16))
+    followed = []
+    for grey in (0.25, 0.5, 0.75):
+        reference = NoisedReference(y, mask=torch.full((1, 1, 32, 32), grey))
+        x = levels[0].noise * noise.draw("start", 1000, y)
+        refinement = Refinement(reference, phi)
+        *_, last = dpmpp_2m(denoiser, x, levels, noise, refinement, clip=False)
+        followed.append(((phi(last.x) * y).sum() / phi(y).square().sum()).item())
+    assert followed == pytest.approx([0.25, 0.5, 0.75], abs=0.03)

@@ -81,6 +81,26 @@ def ksampler(**model):
     })  # fmt: skip
 
 
+def img2img(factor=None):
+    """ComfyUI's image to image on the bundled model; with the two nodes, if a factor is given."""
+    graph = saved({
+        "1": node("LoadUnconditionalModel", checkpoint="landscapes-64.safetensors"),
+        "2": node("ExampleReference", name="clip-art", size=64),
+        "4": node("VAEEncode", pixels=["2", 0], vae=["1", 2]),
+        "9": node(
+            "KSampler", model=["1", 0], seed=SEED, **STEPPING, **CONDITIONS,
+            latent_image=["4", 0], denoise=0.8,
+        ),
+    })  # fmt: skip
+    if factor is None:
+        return graph
+    two = {
+        "5": node("LowPassFilter", factor=factor, kernel="cubic", exact=True),
+        "8": node("ApplyILVR", model=["1", 0], low_pass=["5", 0]),
+    }
+    return with_input(graph | two, "9", model=["8", 0])
+
+
 def ksampler_advanced(**model):
     return saved(guides(**model) | _guided_model() | {
         "9": node(

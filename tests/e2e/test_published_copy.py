@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from urllib.parse import quote
 
 import pytest
 
@@ -45,7 +46,7 @@ def test_it_has_every_template(server):
     names = json.loads(server.get("/api/workflow_templates"))[PACK]
     assert sorted(names) == sorted(file.stem for file in FOLDER.glob("*.json"))
     for name in names:
-        thumbnail = server.get(f"/api/workflow_templates/{PACK}/{name}.jpg")
+        thumbnail = server.get(f"/api/workflow_templates/{PACK}/{quote(name)}.jpg")
         assert thumbnail == (FOLDER / f"{name}.jpg").read_bytes()
 
 

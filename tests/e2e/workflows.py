@@ -80,18 +80,6 @@ def inside(node: dict, group: dict) -> bool:
     return x <= left and y <= top and right <= x + width and bottom <= y + height
 
 
-def frames(workflow: dict) -> list[tuple]:
-    """Left, top, right and bottom of each group."""
-    return [(x, y, x + w, y + h) for x, y, w, h in (g["bounding"] for g in workflow["groups"])]
-
-
-def extent(workflow: dict) -> tuple[float, float]:
-    """Width and height of all that lies on the canvas."""
-    boxes = [*map(box, workflow["nodes"]), *frames(workflow)]
-    left, top, right, bottom = zip(*boxes)
-    return max(right) - min(left), max(bottom) - min(top)
-
-
 def crossings(workflow: dict) -> list[tuple]:
     """Where wires cross, with straight pieces between their points; shared pieces count once."""
     pieces = {piece for path in paths(workflow).values() for piece in itertools.pairwise(path)}

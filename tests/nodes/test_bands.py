@@ -62,8 +62,9 @@ def test_bands_count_image_pixels_on_latents_and_channels_are_refused_there():
     phi = node("BandPassFilter", 16, 64, "cubic")[0]
     got = sample(model, ilvr("euler", ref, phi), sigmas(model), latent=torch.zeros_like(encoded))
     assert core.BandPassFilter(2, 8)(got - encoded).abs().max() < 1e-4
-    with pytest.raises(ValueError, match="Colour can be told apart in pixels alone"):
-        ilvr("euler", ref, core.LowPassFilter(32, channels="colour"))
+    with pytest.raises(ValueError, match="Colour can't be told apart in the latents"):
+        phi = core.LowPassFilter(32, channels="colour")
+        sample(model, ilvr("euler", ref, phi), sigmas(model), latent=torch.zeros_like(encoded))
     with pytest.raises(ValueError, match="no more than the 8 pixels of a latent cell"):
         ilvr("euler", ref, core.BandPassFilter(1, 8))
     with pytest.raises(ValueError, match="the reference itself; use a factor of 16 or more"):
@@ -124,7 +125,7 @@ def test_under_a_grey_mask_states_of_every_kind_keep_their_noise(kind):
         grey_reference = core.NoisedReference(y, mask=torch.full((1, 1, 32, 32), grey))
         refined = core.Refinement(grey_reference, phi).state(x, level, core.ItemNoise(range(count)))
         assert abs(phi(refined).var() / phi(x).var() - 1) < 0.02
-        assert phi(refined - x).var() > 0.01 * phi(x).var()
+        assert phi(refined - x).var() > 0.001 * phi(x).var()
 
 
 def test_a_filter_shows_what_it_keeps_around_mid_grey():

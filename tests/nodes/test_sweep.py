@@ -71,6 +71,13 @@ def sheet(*batches, labels=None):
     return node("ContactSheet", list(batches), labels, None, [32], [""])[0][0]
 
 
+def test_a_reference_is_named_with_labels_or_without():
+    image = picture(1, 32, 32, 3)
+    (alone,) = node("ContactSheet", [image], None, [1 - image], [32], [""])[0]
+    assert alone.shape[0] - sheet(image).shape[0] == 20 and (alone[:20, :40] < 0.5).any()
+    assert (alone[-36:-4, 8:40] - (1 - image[0])).abs().max() < 0.01
+
+
 def test_pictures_of_one_batch_take_a_label_each():
     images = picture(3, 32, 32, 3)
     labelled = sheet(images, labels=["a", "b", "c"])

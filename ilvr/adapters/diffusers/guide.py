@@ -1,6 +1,7 @@
 """ILVR as a callback of a pipeline: Eq. 8 on the latents between two steps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,8 +25,9 @@ def guide(
     seed: int | Sequence[int] = 0,
     height: int | None = None,
     width: int | None = None,
-) -> "Guide":
-    """What a pipeline takes as `callback_on_step_end` to give its pictures the layout of `image`.
+) -> Callable:
+    """What a pipeline takes as `callback_on_step_end` (PixArt as `callback`) to give its pictures
+    the layout of `image`.
 
     image: a picture (of pillow, or a file), cropped around its centre to the shape of what the
     pipeline makes; a list of them, cycled to the batch; or a tensor (B, 3, H, W) in [-1, 1] of that
@@ -41,7 +43,8 @@ def guide(
     """
     latents.check(pipe)
     schedulers.check(pipe.scheduler)
-    return Guide(image, low_pass, range, noise, mask, seed, (height, width))
+    made = Guide(image, low_pass, range, noise, mask, seed, (height, width))
+    return made if latents.takes_tensors(pipe) else partial(made.in_place, pipe)
 
 
 class Guide:
@@ -63,6 +66,15 @@ class Guide:
             return tensors
         cells = self._refinement.state(self._grid.unpacked(x), level, ItemNoise([]))
         return {**tensors, "latents": self._grid.packed(cells)}
+
+    def in_place(self, pipe, index: int, timestep, x: Tensor):
+        """The same for a `callback`, which gets the latents alone, and after whole steps only."""
+        if pipe.scheduler.order > 1:
+            raise ValueError(
+                f"{type(pipe).__name__} does not call back after half steps, which "
+                f"{type(pipe.scheduler).__name__} has; use DPMSolverMultistepScheduler."
+            )
+        x.copy_(self(pipe, index, timestep, {"latents": x})["latents"])
 
     def _begin(self, pipe, timestep, x: Tensor):
         """Fits the reference to a run whose first step was at this timestep and gave x."""

@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 PIPELINES = (  # beginnings of the names of the families that are known
-    "AnimateDiff", "Chroma", "Flux", "KandinskyV22", "LTX", "LatentConsistencyModel",
+    "AnimateDiff", "Chroma", "Flux", "KandinskyV22", "LTX", "LatentConsistencyModel", "PixArt",
     "QwenImage", "Sana", "StableDiffusion", "Wan", "ZImage",
 )  # fmt: skip
+IN_PLACE = "PixArt"  # whose `callback` gets the latents themselves
 COMPRESSION = (  # the names of a cell's width in pixels, and of its length in frames
     "vae_scale_factor", "vae_scale_factor_spatial", "vae_spatial_compression_ratio",
     "movq_scale_factor",
@@ -25,10 +26,15 @@ def check(pipe):
         raise ValueError(
             f"{names[0]} is not known to ILVR; use one of the families {', '.join(PIPELINES)}."
         )
-    if "callback_on_step_end" not in inspect.signature(type(pipe).__call__).parameters:
+    if not takes_tensors(pipe) and not names[0].startswith(IN_PLACE):
         raise ValueError(
             f"{names[0]} takes no callback_on_step_end; use a pipeline of its family that does."
         )
+
+
+def takes_tensors(pipe) -> bool:
+    """Whether the pipeline takes changed tensors from its callback; else they change in place."""
+    return "callback_on_step_end" in inspect.signature(type(pipe).__call__).parameters
 
 
 def is_video(pipe) -> bool:
