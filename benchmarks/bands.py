@@ -41,7 +41,7 @@ FILTERS = {
     "luminance kept": LowPassFilter(1, channels="luminance"),
     "colour kept, N = 8": LowPassFilter(8, channels="colour"),
 }
-GREYS = (0.25, 0.5, 0.75, 1.0)
+GREYS = (0.25, 0.5, 0.75)
 MASKED = LowPassFilter(8)
 
 
@@ -53,12 +53,12 @@ def main(arguments=None):
     parser.add_argument("--out", type=Path, default=Path("output/bands"))
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
-    model = load()
+    model = load("landscapes-64")
     sheet(model).save(options.out / "bands.png")
     if not options.count:
         return
     references, real = pictures(0, options.count), features(pictures(10_000, 2000))
-    out = options.out / digest([BUNDLED])
+    out = options.out / digest([BUNDLED["landscapes-64"]])
     print(f"{options.count} references: {distance(features(references), real):.2f}\n")
     print("| filter | kept, dB | freed | Frechet distance |\n|---|---|---|---|")
     for name, low_pass in FILTERS.items():

@@ -93,7 +93,7 @@ class Refinement:
             )
         if not isinstance(reference, NoisedReference):
             raise ValueError(f"The reference is a {_kind(reference)}; a NoisedReference is needed.")
-        if not isinstance(low_pass, BandPassFilter):
+        if not callable(low_pass):
             raise ValueError(f"The filter is a {_kind(low_pass)}; a LowPassFilter is needed.")
         if not isinstance(range, ConditioningRange):
             raise ValueError(

@@ -11,10 +11,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from comfy.patcher_extension import WrappersMP
 from comfy.samplers import KSAMPLER
 
-from ...ilvr import BandPassFilter, ConditioningRange, Refinement
+from ...ilvr import BandPassFilter, ConditioningRange, NoisedReference, Refinement
 from ...ilvr.guidance import refuse_the_reference_itself, start_sigma
 from .functions import check_sampler, foreign, name_of, no_state
 from .latents import Unfolded, folds, frames_a_cell, pixels_a_cell
@@ -39,7 +40,8 @@ class Guide:
     start: str = "noise"
 
     def __post_init__(self):
-        self._refinement(None, self.low_pass)  # says what can't be followed before a run begins
+        unknown = NoisedReference(torch.zeros(1, 1, 1, 1))
+        self._refinement(unknown, self.low_pass)  # says what can't be followed before a run begins
         if self.reference is not None:
             self._refuse_the_reference_itself(self.reference.cell, self.reference.mask)
 

@@ -71,6 +71,22 @@ def test_bands_count_image_pixels_on_latents_and_channels_are_refused_there():
         ilvr("euler", ref, core.BandPassFilter(8))
 
 
+class Coloured(comfy.latent_formats.SD15):
+    """Of latents whose channels are known to add up to colours so."""
+
+    colours = noise(4, 3, seed=9)
+
+
+def test_luminance_is_followed_in_latents_whose_colours_are_known():
+    model, vae, image = gaussian(latent_format=Coloured), tiny_vae(), picture(1, 256, 256, 3)
+    y, phi = vae.encode(image), core.LowPassFilter(32, channels="luminance")
+    follow = ilvr("euler", reference(image, vae), phi)
+    got = sample(model, follow, sigmas(model), latent=torch.zeros_like(y))
+    off = low_pass(4)(got - y)
+    luminance = off.movedim(1, -1) @ Coloured.colours.mean(1)
+    assert luminance.abs().max() < 1e-4 < 0.05 < off.abs().max()
+
+
 @pytest.mark.parametrize(
     "name, stride", [("LTXV", 8), ("Mochi", 6), ("Wan21", 4), ("Wan22", 4), ("SDXL", 1)]
 )

@@ -35,7 +35,7 @@ def guide(
     video, and a list of lists or a tensor (B, 3, T, H, W) is several.
     low_pass: a LowPassFilter or BandPassFilter, its factors in pixels.
     range: the timesteps, of a flow 1000 times sigma.
-    noise, seed: of the reference, as `NoisedReference` takes them; item i takes seed + i.
+    noise, seed: of the reference, as of `NoisedReference`; item i takes seed + i, or one of a list.
     mask: white = 1 = follow, of the reference's size; a tensor is (1 or B, 1, H, W) in [0, 1].
     height, width: as given to the pipeline; needed only for those whose latents are tokens (Flux,
     Qwen-Image, LTX), where the picture is of another size.
@@ -64,7 +64,7 @@ class Guide:
         level = schedulers.level(pipe.scheduler, position)
         if not self._refinement.applies(level):
             return tensors
-        cells = self._refinement.state(self._grid.unpacked(x), level, ItemNoise([]))
+        cells = self._refinement.state(self._grid.unpacked(x), level, self._drawn)
         return {**tensors, "latents": self._grid.packed(cells)}
 
     def in_place(self, pipe, index: int, timestep, x: Tensor):
@@ -87,7 +87,9 @@ class Guide:
         encoded = latents.encode(pipe, fitted(pictures, self._grid.size), x.device)
         clean = self._grid.of_frames(encoded, "The reference")
         mask = None if self.mask is None else self._mask(own)
-        reference = NoisedReference(clean, self.noise, mask, self.seed)
+        reference = NoisedReference(clean, self.noise, mask)
+        one = isinstance(self.seed, int)
+        self._drawn = ItemNoise(range(self.seed, self.seed + len(x)) if one else self.seed)
 
         low_pass = self.low_pass.on_cells(self._grid.pixels, self._grid.length)
         self._refinement = Refinement(reference, low_pass, self.range)
