@@ -170,7 +170,7 @@ class Canvas:
         left, top, right, bottom = (list(edges) for edges in zip(*boxes))
         width, height = max(right) - min(left), max(bottom) - min(top)
         scale = round(min(1.0, 1480 / width, 870 / height), 3)
-        return {"scale": scale, "offset": [90 / scale - min(left), 100 / scale - min(top)]}
+        return {"scale": scale, "offset": [90 / scale - min(left), 30 / scale - min(top)]}
 
     def _node(self, node, links):
         saved = {

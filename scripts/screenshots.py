@@ -39,7 +39,6 @@ READY = """() => {
     const shown = window.app?.extensionManager;
     return shown?.spinner === false && shown.workflow?.activeWorkflow && app.graph;
 }"""
-DONE = "app.graph._nodes.some(node => node.type === 'ContactSheet' && node.imgs?.length)"
 SHOW = """graph => app.loadGraphData(graph).then(() => {
     const edges = app.graph._groups.map(({ pos: [x, y], size: [w, h] }) => [x, y, x + w, y + h]);
     const [left, top] = [0, 1].map(i => Math.min(...edges.map(edge => edge[i])));
@@ -94,8 +93,10 @@ def main():
             page = browser.new_page(viewport=WINDOW)
             page.set_default_timeout(1000 * ANSWER)
             opened(page, server)
-            taken(page, drawing.json(), "two-nodes", run=False)
-            taken(page, load("1 Start here - keep colours and layout"), "start-here", run=True)
+            taken(page, server, drawing.json(), "two-nodes")
+            taken(
+                page, server, load("1 Start here - keep colours and layout"), "start-here", run=True
+            )
 
 
 def opened(page, server: Server):
@@ -105,13 +106,14 @@ def opened(page, server: Server):
     page.wait_for_timeout(2000)
 
 
-def taken(page, graph: dict, name: str, run: bool):
+def taken(page, server: Server, graph: dict, name: str, run=False):
     """A picture of the groups of a graph, after a run of it."""
     frame = page.evaluate(SHOW, graph)
     if run:
         page.get_by_role("button", name="Run", exact=True).first.click()
-        page.wait_for_function(DONE)
-    page.wait_for_timeout(2000)
+        while not json.loads(server.get("/history")):
+            page.wait_for_timeout(500)
+    page.wait_for_timeout(4000)
     picture = Image.open(io.BytesIO(page.screenshot(clip=frame))).convert("RGB")
     picture.save(ROOT / "docs" / f"{name}.jpg", quality=85)
 
