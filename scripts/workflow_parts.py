@@ -4,7 +4,6 @@ from scripts.canvas import Canvas, Node, Wire
 
 # What comes with the pack: another model needs no more than another line here.
 CHECKPOINT, SIZE = "landscapes-256.safetensors", 256
-OF_PIXELS = "landscapes-64.safetensors", 64  # paints pixels, whose channels are colours
 SAMPLER = {"sampler_name": "dpmpp_2m", "scheduler": "karras"}
 COLUMNS = ((350, 250), (680, 225), (970, 225), (1270, 250), (1580, 225))  # x and width
 BESIDE = 680  # where the pictures begin, and
@@ -28,16 +27,14 @@ def put(c: Canvas, column: int, type: str, y: float, heading=None, tall=0, /, **
     return c.add(type, y, heading, tall, **values)
 
 
-def bundled_model(c: Canvas, pixels=False) -> Node:
-    checkpoint = OF_PIXELS[0] if pixels else CHECKPOINT
-    model = put(c, 0, "LoadUnconditionalModel", 0, checkpoint=checkpoint)
+def bundled_model(c: Canvas) -> Node:
+    model = put(c, 0, "LoadUnconditionalModel", 0, checkpoint=CHECKPOINT)
     c.group("Model", model)
     return model
 
 
-def example(c: Canvas, name: str, y=LOWER, pixels=False) -> Node:
-    size = OF_PIXELS[1] if pixels else SIZE
-    return put(c, 0, "ExampleReference", y, name=name, size=size)
+def example(c: Canvas, name: str, y=LOWER) -> Node:
+    return put(c, 0, "ExampleReference", y, name=name, size=SIZE)
 
 
 def noised(c: Canvas, image: Wire, vae: Wire, column=1, y=LOWER, **options) -> Node:

@@ -79,9 +79,9 @@ def start_here(c):
     alone(c, *bundled(c, "clip-art", low_pass(c, at_256(32)), seed=0, start="reference"))
 
 
-def bundled(c, name, kept, seed, title="Reference", mask=None, pixels=False, **given):
-    """A bundled model and picture, all but the result; (results, reference)."""
-    model, picture = bundled_model(c, pixels), example(c, name, pixels=pixels)
+def bundled(c, name, kept, seed, title="Reference", mask=None, **given):
+    """The bundled model and picture, all but the result; (results, reference)."""
+    model, picture = bundled_model(c), example(c, name)
     masked = {"mask": mask["MASK"]} if mask else {}
     y = noised(c, picture["IMAGE"], model["VAE"], 2 if mask else 1, batch_size=3, **masked)
     parts = [node for node in c.nodes if node.y > LOWER]
@@ -138,7 +138,7 @@ def relight(c):
 def recolour(c):
     """Of a model that paints pixels, whose channels are colours."""
     kept = low_pass(c, 1, channels="luminance")
-    alone(c, *bundled(c, "render-meadow", kept, seed=3, pixels=True))
+    alone(c, *bundled(c, "render-meadow", kept, seed=3))
 
 
 def sd15(c):
