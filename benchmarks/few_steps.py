@@ -29,35 +29,42 @@ SHOWN = 2  # which reference the sheet shows
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=512, help="images a row [512]")
+    parser.add_argument("--samplers", nargs="+", default=SAMPLERS)
+    parser.add_argument("--steps", nargs="+", type=int, default=STEPS, help="of the schedule")
+    parser.add_argument("--start", choices=["noise", "reference"], default="noise")
     parser.add_argument("--bare", action="store_true", help="the samplers alone, for comparison")
     options = parser.parse_args()
-    run(inside, options.count, options.bare)
+    settings = options.samplers, options.steps, options.start
+    run(inside, options.count, *settings, options.bare)
 
 
-def inside(count, bare):
+def inside(count, samplers, counts, start_at, bare):
     """The table and the sheet, in the host."""
-    out = ROOT / "output" / ("few-steps-bare" if bare else "few-steps")
+    out = ROOT / "output" / ("few-steps-bare" if bare else f"few-steps-{start_at}")
     kept = out / digest([BUNDLED["landscapes-64"]])
     start(out / "host")
     torch.set_num_threads(1)
     guide = Guided()
     references = pictures(0, count)
     real = features(pictures(10_000, 2000))
-    print(f"{count} references, N = {FACTOR}; renders: {distance(features(references), real):.3f}")
-    print("| sampler | steps | agreement, dB | in 8 bits, dB | Frechet distance |")
-    print("|---|---|---|---|---|")
+    own = distance(features(references), real)
+    print(f"{count} references, N = {FACTOR}, start at {start_at}; renders: {own:.3f}")
+    print("| sampler | steps | calls | agreement, dB | in 8 bits, dB | Frechet distance |")
+    print("|---|---|---|---|---|---|")
     rows = []
-    for sampler in SAMPLERS:
+    for sampler in samplers:
         rows.append(list(to_images(references[SHOWN : SHOWN + 1])))
-        for steps in STEPS:
-            make = partial(guide.images, sampler, steps, bare)
+        for steps in counts:
+            guide.calls.clear()
+            make = partial(guide.images, sampler, steps, start_at, bare)
             images, _ = generated(kept / f"{sampler}-{steps}", references, make)
             agreements = [psnr(x, references, FACTOR) for x in (images, seen(images))]
-            cells = (sampler, steps, *(f"{a:.0f}" for a in agreements))
+            calls = f"{min(guide.calls)}-{max(guide.calls)}" if guide.calls else ""
+            cells = (sampler, steps, calls, *(f"{a:.0f}" for a in agreements))
             print(f"| {' | '.join(map(str, cells))} | {distance(features(images), real):.3f} |")
             sys.stdout.flush()
             rows[-1] += to_images(images[SHOWN : SHOWN + 1])
-    sheet = contact_sheet(rows, ["reference", *(f"{n} steps" for n in STEPS)], SAMPLERS)
+    sheet = contact_sheet(rows, ["reference", *(f"{n} steps" for n in counts)], samplers)
     sheet.save(out / "few-steps.png")
 
 
@@ -70,12 +77,19 @@ class Guided:
         self.nodes = nodes.NODE_CLASS_MAPPINGS
         name = "landscapes-64.safetensors"
         self.model, self.condition, self.vae = self.node("LoadUnconditionalModel", name)
+        self.calls: set[int] = set()  # of the network, an image
 
-    def node(self, name, *inputs):
-        return self.nodes[name].EXECUTE_NORMALIZED(*inputs).args
+    def node(self, name, *inputs, **named):
+        return self.nodes[name].EXECUTE_NORMALIZED(*inputs, **named).args
 
     @torch.inference_mode()
-    def images(self, sampler, steps, bare, y, seed):
+    def images(self, sampler, steps, start_at, bare, y, seed):
+        """One after the other where each starts at a level of its own."""
+        size = len(y) if start_at == "noise" else 1
+        make = partial(self._batch, sampler, steps, start_at, bare)
+        return torch.cat([make(part, seed + i * size) for i, part in enumerate(y.split(size))])
+
+    def _batch(self, sampler, steps, start_at, bare, y, seed):
         import comfy.sample
         import comfy.samplers
 
@@ -84,14 +98,19 @@ class Guided:
         low_pass = self.node("LowPassFilter", FACTOR, "cubic", True)[0]
         sampler = comfy.samplers.sampler_object(sampler)
         if not bare:
-            sampler = self.node("ILVRSampler", sampler, low_pass, reference)[0]
+            follow = {"low_pass": low_pass, "reference": reference, "start": start_at}
+            sampler = self.node("ILVRSampler", sampler, **follow)[0]
         table = self.model.get_model_object("model_sampling")
         sigmas = comfy.samplers.calculate_sigmas(table, "karras", steps)
         noise = comfy.sample.prepare_noise(latent["samples"], seed)
-        return comfy.sample.sample_custom(
+        done: list[int] = []
+        images = comfy.sample.sample_custom(
             self.model, noise, 1.0, sampler, sigmas, self.condition, self.condition,
             latent["samples"], disable_pbar=True, seed=seed,
+            callback=lambda i, x0, x, total: done.append(i),
         )  # fmt: skip
+        self.calls.add(len(done))
+        return images
 
 
 if __name__ == "__main__":

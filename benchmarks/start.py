@@ -93,7 +93,8 @@ def table(kept):
     for row, found in sorted(kept.items(), key=lambda item: ROWS.index(item[0])):
         whole_run = kept.get(f"dpmpp_2m-noise-20-{row.split('-')[-1]}")
         share = f"{found['detail'] / whole_run['detail']:.2f}" if whole_run else ""
-        cells = [*row.split("-"), found["distance"], share, found["two seeds"], found["agreement"]]
+        pair = found.get("two seeds", "")
+        cells = [*row.split("-"), found["distance"], share, pair, found["agreement"]]
         lines.append(f"| {' | '.join(map(str, cells))} | {found['references']} |")
     return "\n".join(lines)
 

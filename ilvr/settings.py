@@ -123,7 +123,10 @@ class Settings:
         mask = torch.ones(1, 1, *size) if self.mask else None
         blank = torch.zeros(1, configuration.in_channels, *size)
         refinement = self.refinement(blank, low_pass, range, mask)
-        samplers.steps(model, [0], refinement, **self.sampling)
+        sampling = self.sampling
+        if sampling["start"] == "reference":  # whose level a blank one does not tell
+            sampling["start"] = "noise"
+        samplers.steps(model, [0], refinement, **sampling)
 
     @property
     def sampling(self) -> dict:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ilvr import ConditioningRange, ItemNoise, LowPassFilter
+from ilvr import BandPassFilter, ConditioningRange, ItemNoise, LowPassFilter
 from ilvr.adapters.diffusers import guide
 from ilvr.image import to_tensor
 from tests.adapters.pipelines import FAMILIES, family, level, states
@@ -105,6 +105,15 @@ def test_fixed_noise_is_one_noise_for_all_levels():
     for i, x in enumerate(found[1:], 1):
         _, signal, noise = level(made.pipe.scheduler, i)
         assert low(made, x - signal * y - noise * eps).abs().max() < 1e-4
+
+
+def test_a_band_is_kept_and_what_lies_outside_is_free():
+    made = family("stable_diffusion")
+    band = BandPassFilter(16, 64)
+    _, finished = states(made, callback_on_step_end=guide(made.pipe, pixels(made), band))
+    difference = finished - made.clean(pixels(made))
+    assert band.on_cells(8)(difference).abs().max() < 1e-5
+    assert LowPassFilter(8)(difference).abs().max() > 0.01
 
 
 def test_nothing_outside_a_mask_changes():

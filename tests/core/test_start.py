@@ -1,6 +1,7 @@
 """Where sampling starts: the level above which the reference has decided everything."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from ilvr import (
 from ilvr.guidance import FLAT, UNDECIDED, start_sigma
 from ilvr.samplers import DEFAULT_STEPS, STEPS_BELOW, start_timestep
 from ilvr.schedule import NoiseSchedule
+from ilvr.settings import Settings
 
 from .tiny import CONFIGURATIONS, model
 
@@ -182,3 +184,10 @@ def test_the_part_of_a_schedule_below_a_timestep():
     assert part.levels == SCHEDULE.levels[:397]
     assert part.karras(4)[0].t == pytest.approx(397)
     assert SCHEDULE.respaced(10).below(500).levels == SCHEDULE.respaced(10).levels[:5]
+
+
+def test_steps_are_not_refused_before_the_reference_is_known():
+    settings = Settings(out=Path("o"), start="reference", sampler="ddpm", steps=150)
+    settings.check(TINY, LowPassFilter(2), ConditioningRange())
+    plain = torch.zeros(1, 3, 16, 16)
+    assert start_timestep(TINY, refinement(plain, LowPassFilter(2)), "reference") < 150
