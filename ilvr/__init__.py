@@ -1,5 +1,13 @@
 """ILVR, iterative latent variable refinement (Choi et al., ICCV 2021), on torch alone."""
 
+import os
+import signal
+import sys
+
+if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Being started by `python -m ilvr`: Ctrl-C while torch is imported ends it without a traceback.
+    signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"ilvr: stopped.\n"), os._exit(2)))
+
 from .checkpoint import convert, inspect, load
 from .guidance import ConditioningRange, Refinement, match_low_frequencies
 from .image import contact_sheet, load_image, load_mask, to_images

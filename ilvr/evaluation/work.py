@@ -60,7 +60,9 @@ class Worker:
         files = self.task.real if unit.setting.kind == "real" else self.task.references
         pictures, skipped = self._read(files, unit)
         tick(unit.last - unit.first)
-        images = torch.cat([self._blank(0), *(y for y, _ in pictures.values())])
+        if not pictures:
+            return Result(self._nothing(), [], skipped)
+        images = torch.cat([y for y, _ in pictures.values()])
         arrays = {"reference": np.array(list(pictures), int)}
         arrays["fid"] = self.features(images)
         return Result(arrays, [], skipped)
@@ -71,6 +73,8 @@ class Worker:
         skipped = []
         if guided:
             references, skipped = self._read(self.task.references, unit)
+        if not references:
+            return Result(self._nothing(), [], skipped)
         jobs = [(index, seed) for index in references for seed in self.task.seeds(index)]
         x, starts, seconds, evaluations = self._batches(unit.setting, jobs, references, tick)
         images = seen(x)
@@ -85,7 +89,7 @@ class Worker:
     def _batches(self, setting, jobs, references, tick):
         """(x of every job, the timestep that each started from, seconds of sampling, evaluations
         of the network)."""
-        done, starts, evaluations, begin = [self._blank(0)], [], 0, time.perf_counter()
+        done, starts, evaluations, begin = [], [], 0, time.perf_counter()
         settings = self.options.sampling
         for i in range(0, len(jobs), self.options.batch_size):
             batch = jobs[i : i + self.options.batch_size]
@@ -108,7 +112,7 @@ class Worker:
         arrays = {}
         count = self.options.samples_per_reference
         if "agreement" in self.task.metrics:
-            y = torch.cat([self._blank(0), *(y for y, _ in references.values())])
+            y = torch.cat([y for y, _ in references.values()])
             y = y.repeat_interleave(count, dim=0)
             masks = [mask for _, mask in references.values() if mask is not None]
             mask = torch.cat(masks).repeat_interleave(count, dim=0) if masks else 1.0
@@ -119,6 +123,15 @@ class Worker:
             arrays["lpips"] = np.array([self.diversity(group) for group in images.split(count)])
         if "niqe" in self.task.metrics:
             arrays["niqe"] = self.niqe(images)
+        return arrays
+
+    def _nothing(self):
+        """The arrays of a unit no picture of which could be read."""
+        arrays = {key: np.zeros(0) for key in ("agreement", "agreement8", "lpips", "niqe")}
+        arrays |= {"reference": np.zeros(0, int), "seconds": np.array(0.0)}
+        arrays |= {"evaluations": np.array(0)}
+        if "fid" in self.task.metrics:
+            arrays["fid"] = self.features(self._blank(1))[:0]
         return arrays
 
     def _read(self, files, unit):

@@ -218,6 +218,13 @@ def test_an_unreadable_reference_is_named_left_out_and_counted(tiny, tmp_path, c
     assert [(row["images"], row["skipped"]) for row in guided] == [(18, 1), (18, 1)]
     assert unconditional["images"] == 20
     assert "left out: 1." in (tmp_path / "out" / "results.md").read_text()
+    alone = [*options, "--batch-size", 1]
+    assert run(*command((path, mixed), tmp_path / "alone", *alone)) == 0
+    for row, same in zip(rows(tmp_path / "alone"), rows(tmp_path / "out"), strict=True):
+        assert row["images"] == same["images"] and row["skipped"] == same["skipped"]
+        assert row.get("encoder distance", 0) == pytest.approx(
+            same.get("encoder distance", 0), 0.02
+        )
 
 
 def test_what_is_measured_does_not_depend_on_how_units_were_grouped_before(tiny, tmp_path):
