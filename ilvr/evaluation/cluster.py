@@ -5,12 +5,14 @@ come back to the process that was started, which alone writes.
 """
 
 import logging
+import socket
 from collections.abc import Callable, Iterator
 
 from .plan import Task, Unit
 from .work import Result, Worker
 
 RETRIES = 5  # of a unit whose worker or node dies
+PATIENCE = 20  # seconds for a cluster to answer
 AHEAD = 2  # units handed out for each place that runs one
 
 _workers: dict[str, Worker] = {}  # this process's one, by the key of its task
@@ -70,14 +72,22 @@ def connect(address: str) -> Cluster:
     except ImportError:
         raise ValueError("--ray needs Ray; install it with pip install 'ilvr[ray]'.") from None
     try:
+        _reach(address)
         ray.init(address=address, logging_level=logging.WARNING, ignore_reinit_error=True)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, OverflowError, ValueError, RuntimeError) as error:
         reason = str(error).split("\n")[0].rstrip(".")
         raise ValueError(
             f"No Ray cluster was found at {address!r} ({reason}); start one with "
             f"`ray start --head`, or leave --ray out."
         ) from None
     return Cluster(ray)
+
+
+def _reach(address):
+    """OSError where nothing answers at a host and port, for which Ray would wait minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=PATIENCE).close()
 
 
 def _result(ray, reference):

@@ -113,3 +113,11 @@ def test_ctrl_c_while_it_starts(tmp_path, seconds):
     _, error = process.communicate(timeout=600)
     assert process.returncode == 2 and error.startswith(b"ilvr: stopped")
     assert error.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999"])
+def test_a_dead_address_of_a_cluster(tmp_path, capsys, address):
+    pytest.importorskip("ray")
+    pytest.importorskip("torchmetrics")
+    options = ["--ray", address, "--features", "model", "--out", str(tmp_path)]
+    assert "No Ray cluster was found at" in refused(capsys, "evaluate", LAKE, *options)

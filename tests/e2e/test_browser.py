@@ -356,9 +356,9 @@ def aliases(server, host):
         pytest.skip(f"{host.name} searches for nodes by their names only")
 
 
-FIRST = "Apply ILVR", "keep composition", "tile colorfix", "layout", "构图", "重绘"
+FIRST = "Apply ILVR", "keep composition", "tile colorfix", "构图", "重绘"
 SEARCHES = {
-    "Apply ILVR": [*FIRST[1:], "img2img", "relight", "color match", "颜色"],
+    "Apply ILVR": [*FIRST[1:], "layout", "img2img", "relight", "color match", "颜色"],
     "Match Low Frequencies": ["color match", "颜色"],
 }
 
