@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from ilvr import LowPassFilter, NoisedReference, Refinement, load, sample
-from ilvr.checkpoint import DEFAULT, located
+from ilvr.checkpoint import BUNDLED
 from ilvr.disk import whole
 from ilvr.evaluation.plan import digest
 from tooling.frechet import distance, features
@@ -66,7 +66,7 @@ def measured(row, count, real):
 
 
 def made(row, references, seed):
-    folder = OUT / digest([located(DEFAULT)]) / f"{row}-{seed}"
+    folder = OUT / digest([BUNDLED["landscapes-64"]]) / f"{row}-{seed}"
     return generated(folder, references, partial(sampled, row, seed))[0]
 
 
