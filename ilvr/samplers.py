@@ -191,7 +191,14 @@ def steps(
 
 
 def _on_cells(refinement, model):
-    """The refinement in the model's own space."""
+    """The refinement in the model's own space; ValueError for a reference that is a picture where
+    the model paints latents."""
+    channels = refinement.reference.image.shape[1]
+    if channels != model.configuration.in_channels:
+        raise ValueError(
+            f"The reference has {channels} channels and the model {model.configuration.in_channels}"
+            f"; give NoisedReference what model.encode makes of the picture."
+        )
     colours = None if refinement.low_pass.channels == "all" else model.colours()
     return refinement.on_cells(model.configuration.compression, colours)
 

@@ -131,6 +131,13 @@ def test_a_mask_is_one_of_cells(tiny):
     assert (last.x - y)[..., 5:].abs().max() > 0.1
 
 
+def test_a_picture_is_no_reference_of_latents(tiny):
+    picture = NoisedReference(torch.zeros(1, 3, 64, 64))
+    with pytest.raises(ValueError, match=r"has 3 channels and the model 4; give .* model\.encode"):
+        sample(tiny, [0], Refinement(picture, LowPassFilter(32)), steps=1)
+
+
+
 @pytest.mark.parametrize("factor", [1, 8])
 def test_what_can_only_be_the_reference_is_refused(tiny, factor):
     reference, low_pass = NoisedReference(tiny.encode(PICTURE)), LowPassFilter(factor)
