@@ -137,7 +137,6 @@ def test_a_picture_is_no_reference_of_latents(tiny):
         sample(tiny, [0], Refinement(picture, LowPassFilter(32)), steps=1)
 
 
-
 @pytest.mark.parametrize("factor", [1, 8])
 def test_what_can_only_be_the_reference_is_refused(tiny, factor):
     reference, low_pass = NoisedReference(tiny.encode(PICTURE)), LowPassFilter(factor)
