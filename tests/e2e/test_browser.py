@@ -252,7 +252,7 @@ def test_a_template_opens_runs_changes_and_comes_back_from_its_picture(tab, serv
     tab.close_up("run")
     assert torch.equal(first, server.pixels(graph, saving(graph)))
 
-    tab.page.evaluate(SET, ["LowPassFilter", "factor", 2])
+    tab.page.evaluate(SET, ["LowPassFilter", "factor", 128])
     second, _ = tab.run()
     tab.close_up("changed")
     assert (first - second).abs().mean() > 1
