@@ -9,8 +9,8 @@ REFERENCES := ilvr/assets/references
 .PHONY: demo test comfyui lint fuzz benchmark evaluate pictures package docs clean
 
 demo: $(VENV)/.ready
-	$(RUN) -m ilvr sample $(REFERENCES)/render-lake.png $(REFERENCES)/clip-art.png $(REFERENCES)/scribble.png $(REFERENCES)/pixel-art.png --factor 8 --count 4 --out output
-	$(RUN) -m ilvr sweep $(REFERENCES)/render-lake.png --factors 2 4 8 16 32 --ranges 0 250 500 750 --count 1 --out output
+	$(RUN) -m ilvr sample $(REFERENCES)/render-lake.png $(REFERENCES)/clip-art.png $(REFERENCES)/scribble.png $(REFERENCES)/pixel-art.png --factor 32 --count 4 --out output
+	$(RUN) -m ilvr sweep $(REFERENCES)/render-lake.png --factors 16 32 64 128 256 --ranges 0 250 500 750 --count 1 --out output
 	@echo "Look at output/sheet.png and output/sweep-render-lake.png."
 
 test: $(VENV)/.ready-test lint
@@ -38,6 +38,7 @@ benchmark: $(VENV)/.ready-test
 	$(RUN) -m benchmarks.alternatives
 	$(RUN) -m benchmarks.quality
 	$(RUN) -m benchmarks.few_steps
+	$(RUN) -m benchmarks.latent
 
 # Tables 1 and 2 on the bundled model, into output/evaluate/. Hours on two cores; stop it when you
 # like, it goes on where it was. QUICK=1 takes few pictures.
@@ -47,11 +48,11 @@ evaluate: $(VENV)/.ready-test
 # The pictures of the READMEs, of docs/, of the help and of the templates; the templates' need a ComfyUI.
 pictures: $(VENV)/.ready-test
 	rm -rf output/pictures
-	$(RUN) -m ilvr sweep $(REFERENCES)/render-lake.png --factors 2 4 8 16 32 --count 2 --seed 1 --out output/pictures
-	$(RUN) -m ilvr sweep $(REFERENCES)/render-meadow.png --factors 2 4 8 16 32 --ranges 0 250 500 750 --count 1 --seed 1 --out output/pictures
-	$(RUN) -m ilvr sample $(addprefix $(REFERENCES)/,clip-art.png clip-art-sunset.png pixel-art.png scribble.png) --factor 8 --count 4 --out output/pictures
+	$(RUN) -m ilvr sweep $(REFERENCES)/render-lake.png --factors 16 32 64 128 256 --count 2 --seed 1 --out output/pictures
+	$(RUN) -m ilvr sweep $(REFERENCES)/render-meadow.png --factors 16 32 64 128 256 --ranges 0 250 500 750 --count 1 --seed 1 --out output/pictures
+	$(RUN) -m ilvr sample $(addprefix $(REFERENCES)/,clip-art.png clip-art-sunset.png pixel-art.png scribble.png) --factor 32 --count 4 --out output/pictures
 	$(RUN) -m ilvr sample $(REFERENCES)/masked-render.png --mask $(REFERENCES)/mask.png --factor 1 --count 4 --out output/pictures/inpainting
-	$(RUN) -m benchmarks.unconditional --count 32 --out output/pictures
+	$(RUN) -m benchmarks.unconditional --model landscapes-64 landscapes-256 --count 32 --out output/pictures
 	$(RUN) -m benchmarks.alternatives --count 0 --out output/pictures
 	mkdir -p docs
 	cp output/pictures/sweep-render-lake.png docs/factors.png
@@ -60,6 +61,7 @@ pictures: $(VENV)/.ready-test
 	cp output/pictures/inpainting/sheet.png docs/inpainting.png
 	cp output/pictures/landscapes-64-ddpm.png docs/unconditional-ddpm.png
 	cp output/pictures/landscapes-64-dpmpp_2m.png docs/unconditional-dpmpp_2m.png
+	cp output/pictures/landscapes-256-dpmpp_2m.png docs/unconditional-256.png
 	cp output/pictures/alternatives.png docs/
 	$(RUN) -m scripts.help_pictures
 	$(RUN) -m scripts.diffusers_picture

@@ -111,13 +111,13 @@ class ExampleReference(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "size",
-                    default=64,
+                    default=256,
                     min=16,
                     max=1024,
                     step=8,
                     optional=True,
                     tooltip="Its width and height: those that the model was trained for, which "
-                    "are 64 pixels for landscapes-64.",
+                    "are 256 pixels for landscapes-256.",
                 ),
             ],
             outputs=[io.Image.Output()],

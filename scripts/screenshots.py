@@ -56,7 +56,7 @@ SHOW = """graph => app.loadGraphData(graph).then(() => {
 def before_after() -> Image.Image:
     """Clip art, and three new pictures by the bundled model."""
     art, model = REFERENCES / "clip-art.png", ilvr.load()
-    reference = ilvr.NoisedReference(ilvr.load_image(art, SIZE))
+    reference = ilvr.NoisedReference(model.encode(ilvr.load_image(art, SIZE)))
     refinement = ilvr.Refinement(reference, ilvr.LowPassFilter(at_256(32)))
     made = ilvr.to_images(ilvr.sample(model, [0, 1, 2], refinement))
     row, heads = [fit(open_image(art), 256), *made], ["reference", "three new pictures"]

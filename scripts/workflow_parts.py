@@ -3,7 +3,7 @@
 from scripts.canvas import Canvas, Node, Wire
 
 # What comes with the pack: another model needs no more than another line here.
-CHECKPOINT, SIZE = "landscapes-64.safetensors", 64
+CHECKPOINT, SIZE = "landscapes-256.safetensors", 256
 SAMPLER = {"sampler_name": "dpmpp_2m", "scheduler": "karras"}
 COLUMNS = ((350, 250), (680, 225), (970, 225), (1270, 250), (1580, 225))  # x and width
 BESIDE = 680  # where the pictures begin, and

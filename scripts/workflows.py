@@ -106,7 +106,7 @@ def factors_and_ranges(c):
     model, picture = bundled_model(c), example(c, "render-lake", 380)
     y = noised(c, picture["IMAGE"], model["VAE"], y=380)
     c.group("Reference", picture, y)
-    factors = ", ".join(f"{at_256(n):g}" for n in (8, 16, 32, 64, 128))
+    factors = ", ".join(f"{at_256(n):g}" for n in (16, 32, 64, 128, 256))
     pairs = put(c, 1, "ILVRSweep", 0, factors=factors, ends="0, 250, 500")
     follow = put(
         c, 2, "ApplyILVR", 0, model=model["MODEL"], low_pass=pairs["low_pass"],
@@ -120,7 +120,7 @@ def factors_and_ranges(c):
 
 def scribbles(c):
     title, ends = "Reference, and when it is followed", until(c, 200, 0, 480)
-    alone(c, *bundled(c, "scribble", low_pass(c, at_256(8)), seed=4, title=title, range=ends), 700)
+    alone(c, *bundled(c, "scribble", low_pass(c, at_256(16)), seed=4, title=title, range=ends), 700)
 
 
 def hole(c):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tooling.hosts import ROOT
 
-LIMIT = 16 * 2**20  # bytes
+LIMIT = 30 * 10**6  # bytes
 RAW = "https://raw.githubusercontent.com/ilvr-comfyui/ilvr/main"
 MODULES = {
     "aiohttp", "ctypes", "ftplib", "http", "httpx", "importlib", "marshal", "multiprocessing",

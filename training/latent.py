@@ -71,7 +71,7 @@ def parse_args():
     parser.add_argument("--scenes", type=Path, default=Path("training/runs/scenes"))
     parser.add_argument("--latents", type=int, help="how many to encode; default: all, both ways")
     parser.add_argument("--autoencoder", type=Path, help="for the model's file, with this encoder")
-    parser.add_argument("--init", type=Path, help="weights (.safetensors) to start from")
+    parser.add_argument("--init", type=Path, help="a network or whole model to start from")
     parser.add_argument("--images-total", type=int, default=1_000_000, help="latents to train on")
     parser.add_argument("--hours", type=float, help="train that long instead, pauses not counted")
     parser.add_argument("--batch", type=int, default=16)
@@ -145,8 +145,8 @@ def start(args, device) -> Run:
     """A run as it was left, or a new one from `--init` or from nothing."""
     model = UNet(CONFIGURATION).to(device)
     if args.init:
-        own = model.state_dict().keys()
-        model.load_state_dict({k: v for k, v in weights_of(args.init).items() if k in own})
+        given = {k.removeprefix("network."): v for k, v in weights_of(args.init).items()}
+        model.load_state_dict({name: given[name] for name in model.state_dict()})
     optimiser = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.0)
     run = Run(model, copy.deepcopy(model).requires_grad_(False), optimiser)
     if (args.out / "state.pt").exists():

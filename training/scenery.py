@@ -106,7 +106,7 @@ def with_ridge(canvas, palette, horizon, ridge, sun_x, rng) -> np.ndarray:
     if not wooded:
         return canvas
     green = mix(dark, [0.11, 0.27, 0.19], 0.5) * palette.strength
-    size = n * rng.uniform(0.012, 0.022) * (1.3 - haze)
+    size = n * rng.uniform(0.024, 0.04) * (1.3 - haze)
     return with_forest(canvas, (top, horizon, mist), green, palette, (size, sun_x), rng)
 
 
@@ -122,7 +122,7 @@ def relief(rng, top, depth, sun_x) -> np.ndarray:
     smooth = np.convolve(np.pad(top, 4, mode="edge"), np.ones(9) / 9, mode="valid")
     fall = np.gradient(smooth) * np.exp(-np.clip(depth, 0, 1) / 0.12)
     side = 1 if sun_x > 0.5 else -1
-    grain = noise(rng, n, n, 24, octaves=4) - 0.5
+    grain = noise(rng, n, n, 16, octaves=3) - 0.5
     return np.clip(0.5 + side * (2.4 * slope + 0.3 * fall) + 0.35 * grain, 0, 1)
 
 
@@ -151,13 +151,13 @@ def with_forest(canvas, slope, green, palette, look, rng) -> np.ndarray:
     top, foot, mist = slope
     size, sun_x = look
     where = noise(rng, n, n, 4, octaves=4)
-    xs = rng.uniform(0, n, int(min(2500, 4 * n * (foot - top).mean() / size**2)))
+    xs = rng.uniform(0, n, int(min(1500, 5 * n * (foot - top).mean() / size**2)))
     columns = xs.astype(int)
     feet = top[columns] + rng.random(len(xs)) * (foot - top[columns]) + 0.3 * size
     rows = np.clip(feet.astype(int), 0, foot - 1)
     density = where[rows, columns] + rng.normal(0, 0.08, len(xs))
     kept = (density > rng.uniform(0.1, 0.42)) & (feet <= foot)
-    tone = rng.uniform(0.7, 1.35, len(xs)) * (0.55 + 0.9 * where[columns, rows])
+    tone = rng.uniform(0.88, 1.14, len(xs)) * (0.65 + 0.7 * where[columns, rows])
     colours = mix(green * tone[:, None], palette.horizon, mist[rows][:, None]) * 255
     picture = Image.fromarray(to_bytes(canvas))
     draw = ImageDraw.Draw(picture)
@@ -170,7 +170,7 @@ def draw_spire(draw, x, foot, height, colour, sun):
     """A tree of two halves, the one off the sun in shade."""
     half, high = 0.3 * height, foot - height
     lit = tuple(int(part) for part in colour)
-    shade = tuple(int(0.72 * part) for part in colour)
+    shade = tuple(int(0.8 * part) for part in colour)
     left, right = (lit, shade) if sun < x else (shade, lit)
     draw.polygon([(x - half, foot), (x, high), (x, foot)], fill=left)
     draw.polygon([(x, foot), (x, high), (x + half, foot)], fill=right)
@@ -186,17 +186,22 @@ def with_lake(canvas, palette, horizon, rng) -> np.ndarray:
     below = np.arange(n - horizon)[:, None]
     near = below / (n - horizon)
     rows = ((1 - 1 / (1 + 5 * near[:, 0])) * 1.2 * (n - 1)).astype(int)
-    waves = noise(rng, n, n, rng.uniform(4, 8), octaves=6, stretch=5)[rows] - 0.5
-    rough = rng.uniform(0.03, 0.14)
-    up = horizon - 1 - below * rng.uniform(0.85, 1) + waves * rough * n * (0.15 + near)
-    along = np.arange(n) + 0.3 * waves * rough * n * (0.15 + near)
-    mirrored = canvas[np.clip(up, 0, horizon - 1).astype(int), np.clip(along, 0, n - 1).astype(int)]
+    waves = noise(rng, n, n, rng.uniform(4, 7), octaves=4, stretch=5)[rows] - 0.5
+    rough = rng.uniform(0.02, 0.1)
+    up = horizon - 1 - below * rng.uniform(0.85, 1) + waves * rough * n * (0.06 + near)
+    along = np.arange(n) + 0.3 * waves * rough * n * (0.06 + near)
+    smeared = np.mean([np.roll(canvas[:horizon], y, axis=0) for y in range(-3, 4)], axis=0)
+    mirrored = smeared[
+        np.clip(up, 0, horizon - 1).astype(int), np.clip(along, 0, n - 1).astype(int)
+    ]
 
     water = mix(palette.zenith, palette.horizon, 0.25) * 0.8
     lake = mix(mirrored, water, (0.15 + 0.6 * near**0.8)[..., None])
-    slopes = np.gradient(waves, axis=0) / (0.02 + 0.05 * near)
+    slopes = np.gradient(waves, axis=0) / (0.05 + 0.03 * near)
     shine = np.clip(rough * 4 * slopes, -0.5, 0.5)[..., None] * palette.strength
-    canvas[horizon:] = lake + 0.3 * shine * mix(palette.horizon, palette.light, 0.5)
+    canvas[horizon:] = lake + (0.1 + 0.2 * near[..., None]) * shine * mix(
+        palette.horizon, palette.light, 0.5
+    )
     if trees and rng.random() < 0.5:
         canvas = with_bank(canvas, palette, rng)
     if rng.random() < 0.4:
@@ -234,10 +239,10 @@ def with_meadow(canvas, palette, horizon, rng) -> np.ndarray:
     n = len(canvas)
     turf, bright, dark = ground(n, palette, horizon, rng)
     canvas[horizon:] = turf[horizon:]
-    near = rng.uniform(0.02, 1.05, 1800) ** 0.8
+    near = rng.uniform(0.15, 1.05, 900) ** 0.8
     feet = horizon + near * (n - horizon)
     xs = rng.uniform(0, n, len(feet))
-    canvas = with_blades(canvas, (xs, feet, 0.006 + 0.04 * near**1.5), (bright, dark), palette, rng)
+    canvas = with_blades(canvas, (xs, feet, 0.01 + 0.05 * near**1.5), (bright, dark), palette, rng)
     if rng.random() < 0.45:
         canvas = with_flowers(canvas, palette, horizon, rng)
     if rng.random() < 0.5:
@@ -252,7 +257,7 @@ def ground(n, palette, horizon, rng):
     bright, dark = (np.array(colour) / 255 for colour in MEADOWS[rng.integers(len(MEADOWS))])
     near = np.clip((np.arange(n) - horizon) / (n - horizon), 0, 1)
     rows = ((1 - 1 / (1 + 4 * near)) * (n - 1)).astype(int)
-    turf = noise(rng, n, n, 6, octaves=7, stretch=2.5)[rows] - 0.5
+    turf = noise(rng, n, n, 6, octaves=5, stretch=2.5)[rows] - 0.5
     lit = np.clip(0.65 - 0.3 * near[:, None] + 1.8 * turf, 0, 1)[..., None]
     colour = mix(dark, bright, lit) * mix([1, 1, 1], palette.light, 0.8) * palette.strength
     return mix(colour, palette.horizon, 0.4 * np.exp(-near * 7)[:, None, None]), bright, dark
@@ -265,7 +270,7 @@ def with_blades(canvas, stand, colours, palette, rng) -> np.ndarray:
     lengths = n * length * rng.uniform(0.5, 1.2, len(xs))
     leans = rng.normal(rng.normal(0, 0.15), 0.22, len(xs)) * lengths
     share = rng.random((len(xs), 1))
-    tones = mix(colours[1], colours[0], 0.15 + 0.7 * share) * palette.strength
+    tones = mix(colours[1], colours[0], 0.3 + 0.45 * share) * palette.strength
     tones = np.clip(tones * mix([1, 1, 1], palette.light, 0.8) * 255, 0, 255).astype(int)
     picture = Image.fromarray(to_bytes(canvas))
     draw = ImageDraw.Draw(picture)
@@ -279,7 +284,7 @@ def with_blades(canvas, stand, colours, palette, rng) -> np.ndarray:
 def with_flowers(canvas, palette, horizon, rng) -> np.ndarray:
     """Dots of a colour or two, in drifts, larger near."""
     n = len(canvas)
-    near = rng.uniform(0.1, 1, 700)
+    near = rng.uniform(0.2, 1, 350)
     xs = rng.uniform(0, n, len(near))
     feet = horizon + near * (n - horizon) - 1
     drifts = noise(rng, n, n, 5, stretch=2)[np.clip(feet, 0, n - 1).astype(int), xs.astype(int)]
@@ -288,7 +293,7 @@ def with_flowers(canvas, palette, horizon, rng) -> np.ndarray:
     draw = ImageDraw.Draw(picture)
     for i in np.flatnonzero(drifts > rng.uniform(0.45, 0.6)):
         colour = np.array(FLOWERS[kinds[i % 2]]) * palette.light * palette.strength
-        radius = n * (0.001 + 0.0055 * near[i] ** 1.5)
+        radius = n * (0.0015 + 0.007 * near[i] ** 1.5)
         box = [xs[i] - radius, feet[i] - 0.8 * radius, xs[i] + radius, feet[i] + 0.8 * radius]
         draw.ellipse(box, fill=tuple(np.clip(colour * rng.uniform(0.8, 1.05), 0, 255).astype(int)))
     return np.asarray(picture, np.float32) / 255

@@ -48,7 +48,7 @@ __all__ = [
 
 _ASSETS = Path(__file__).parents[1] / "assets"
 BUNDLED = {file.stem: file for file in sorted(_ASSETS.glob("landscapes-*.safetensors"))}
-DEFAULT = "landscapes-64"
+DEFAULT = "landscapes-256"
 
 
 def located(model: str | Path) -> Path:
