@@ -6,6 +6,7 @@ of published models that the architecture selects, else it is assumed. Whatever 
 be overridden.
 """
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -191,7 +192,8 @@ def _checked(values, source):
         resolutions = kept(name, values.pop(name), known["attention_rates"])
         values["attention_rates"] = [size // resolution for resolution in resolutions]
     if unknown := [name for name in values if name not in known]:
-        raise ValueError(f"{source} names {unknown[0]!r}; known are {', '.join(known)}.")
+        name = reprlib.repr(unknown[0])
+        raise ValueError(f"{source} names {name}; known are {', '.join(known)}.")
     return {name: kept(name, value, known[name]) for name, value in values.items()}
 
 
@@ -221,4 +223,4 @@ def _check_fit(configuration, given, layout, state):
 def _first(names):
     """The first three of some names, and how many more there are."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(map(printable, sorted(names)[:3])) + more
+    return ", ".join(printable(name[:100]) for name in sorted(names)[:3]) + more
