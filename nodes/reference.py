@@ -111,7 +111,7 @@ class ExampleReference(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "size",
-                    default=256,
+                    default=64,  # of graphs that were saved before it had a size
                     min=16,
                     max=1024,
                     step=8,
