@@ -150,7 +150,7 @@ def _inspect(options):
 
 def _convert(options):
     _say(checkpoint.convert(options.file, options.target, overrides(options.set)).describe())
-    _say(f"written: {options.target}")
+    _say(f"written: {printable(str(options.target))}")
 
 
 class _Run:
@@ -248,7 +248,7 @@ class _Run:
             path = save_beside(image, path, parameters)
         except OSError as error:
             raise ValueError(f"{path} could not be written: {error.strerror or error}.") from None
-        _say(str(path))
+        _say(printable(str(path)))
 
 
 def _seeds(options):

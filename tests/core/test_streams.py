@@ -17,7 +17,7 @@ from ilvr.image import read_parameters
 ROOT = Path(__file__).parents[2]
 LAKE = str(ROOT / "ilvr" / "assets" / "references" / "render-lake.png")
 MODEL = str(ROOT / "ilvr" / "assets" / "landscapes-64.safetensors")
-QUICK = ["--count", "1", "--steps", "1"]
+QUICK = ["--model", "landscapes-64", "--count", "1", "--steps", "1"]
 
 
 def shell(line, *arguments, **options):
