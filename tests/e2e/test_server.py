@@ -137,7 +137,7 @@ def test_values_out_of_bounds_are_refused(server, key, inputs, kind):
     [
         ("5", {"kernel": "gauss"}, "Unknown kernel 'gauss': choose one of cubic, .*box"),
         ("4", {"noise": "pink"}, "Unknown noise 'pink': choose one of fresh, fixed"),
-        ("8", {"guide": "both"}, "Unknown guide 'both': choose state or prediction"),
+        ("8", {"guide": "both"}, "Unknown guide 'both': choose one of auto, state, prediction"),
         ("7", {"variance": "odd"}, "Unknown variance 'odd': choose one of auto, learned, .*large"),
         ("2", {"name": "moon"}, "Unknown example 'moon': choose one of .*"),
         ("1", {"checkpoint": "moon.pt"}, "There is no checkpoint moon.pt in models/adm any more.*"),
@@ -179,7 +179,7 @@ MISTAKES = {
     "latent of another VAE": (
         with_input(GOOD | LATENTS, "9", model=["1", 0], latent_image=["31", 0]),
         "9",
-        "The latent has 4 channels and this pixel model takes 3;.*",
+        "The latent has 4 channels and this model takes 3;.*",
     ),
     "size that the model has not": (
         with_input(GOOD, "3", width=60),
@@ -199,7 +199,7 @@ MISTAKES = {
     "range upside down": (
         with_input(graphs.respaced(), "18", start=200, end=500),
         "18",
-        "The range is 200 to 500;.*",
+        r"The range is 200\.0 to 500\.0;.*",
     ),
     "respacing": (
         with_input(graphs.respaced(), "6", respacing="many"),
