@@ -141,7 +141,7 @@ def test_ddpm_sampler_is_the_cores(variance):
     model = load()[0]
     schedule = node("RespacedScheduler", model, "25")[0]
     sampler = node("DDPMSampler", variance)[0]
-    own = core.load()
+    own = core.load("landscapes-64")
     x = core.ItemNoise([SEED]).draw("start", 1000, torch.empty(1, 3, 64, 64))
     latent = torch.zeros_like(x)
     settings = {"sampler": "ddpm", "respacing": 25}
