@@ -48,14 +48,12 @@ evaluate: $(VENV)/.ready-test
 # The pictures of the READMEs, of docs/, of the help and of the templates; the templates' need a ComfyUI.
 pictures: $(VENV)/.ready-test
 	rm -rf output/pictures
-	$(RUN) -m ilvr sweep $(REFERENCES)/render-lake.png --factors 16 32 64 128 256 --count 2 --seed 1 --out output/pictures
 	$(RUN) -m ilvr sweep $(REFERENCES)/render-meadow.png --factors 16 32 64 128 256 --ranges 0 250 500 750 --count 1 --seed 1 --out output/pictures
 	$(RUN) -m ilvr sample $(addprefix $(REFERENCES)/,clip-art.png clip-art-sunset.png pixel-art.png scribble.png) --factor 32 --count 4 --out output/pictures
 	$(RUN) -m ilvr sample $(REFERENCES)/masked-render.png --mask $(REFERENCES)/mask.png --factor 1 --count 4 --out output/pictures/inpainting
 	$(RUN) -m benchmarks.unconditional --model landscapes-64 landscapes-256 --count 32 --out output/pictures
 	$(RUN) -m benchmarks.alternatives --count 0 --out output/pictures
 	mkdir -p docs
-	cp output/pictures/sweep-render-lake.png docs/factors.png
 	cp output/pictures/sweep-render-meadow.png docs/factors-and-ranges.png
 	cp output/pictures/sheet.png docs/references.png
 	cp output/pictures/inpainting/sheet.png docs/inpainting.png

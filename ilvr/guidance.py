@@ -33,8 +33,9 @@ class ConditioningRange:
     def __post_init__(self):
         numbers = real(self.start) and real(self.end)
         if not (numbers and 1000 >= self.start >= self.end >= 0):
+            start, end = (f"{t:g}" if real(t) else t for t in (self.start, self.end))
             raise ValueError(
-                f"The range is {self.start} to {self.end}; it must run from a start of at most "
+                f"The range is {start} to {end}; it must run from a start of at most "
                 f"1000 (pure noise) down to an end of at least 0 (finished image)."
             )
 

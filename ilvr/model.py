@@ -1,6 +1,7 @@
 """A diffusion model: its configuration, its network as the samplers call it, and, where it paints
 latents, the autoencoder between those and pictures."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -174,10 +175,10 @@ class DiffusionModel:
 
     def denoiser(self, label: int | None = None):
         """`(x, t) -> noise prediction`, t the paper's timestep; `label` for conditional models."""
-        whole = self._at_timesteps(self.network, label)
+        whole, most = self._at_timesteps(self.network, label), self.at_once(sys.maxsize)
 
         def network(x, t):
-            parts = x.split(self.at_once(len(x)))
+            parts = x.split(most)
             return torch.cat([whole(part, t) for part in parts]) if parts[1:] else whole(x, t)
 
         if self.configuration.prediction == "eps":

@@ -136,7 +136,6 @@ def relight(c):
 
 
 def recolour(c):
-    """Of a model that paints pixels, whose channels are colours."""
     kept = low_pass(c, 1, channels="luminance")
     alone(c, *bundled(c, "render-meadow", kept, seed=3))
 

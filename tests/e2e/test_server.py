@@ -199,7 +199,7 @@ MISTAKES = {
     "range upside down": (
         with_input(graphs.respaced(), "18", start=200, end=500),
         "18",
-        r"The range is 200\.0 to 500\.0;.*",
+        "The range is 200 to 500;.*",
     ),
     "respacing": (
         with_input(graphs.respaced(), "6", respacing="many"),

@@ -216,15 +216,17 @@ def painted(server, info, name, **inputs):
 
 
 def of_template(server, info, name, **inputs):
-    """The results and the reference of a template's sheet, in place of the sheet."""
+    """The results of a template's sheet, in place of the sheet, and its reference: as it is, and as
+    the model's VAE gives it back."""
     graph = quick(prompt(load(name), info), **inputs)
     (key,) = (key for key, n in graph.items() if n["class_type"] == "ContactSheet")
     graph["results"] = node("PreviewImage", images=graph.pop(key)["inputs"]["images"])
-    (images,), (reference,) = run(server, graph)
-    return images, reference
-
-
-THROUGH = 10  # of 255; what the bundled model's autoencoder itself changes stays below
+    (y,) = (n["inputs"] for n in graph.values() if n["class_type"] == "NoisedReference")
+    graph["latent"] = node("VAEEncode", pixels=y["image"], vae=y["vae"])
+    graph["decoded"] = node("VAEDecode", samples=["latent", 0], vae=y["vae"])
+    graph["back"] = node("PreviewImage", images=["decoded", 0])
+    (images, back), (reference,) = run(server, graph)
+    return images, reference, back
 
 
 def off(images, reference, factor, kernel="cubic", rows=slice(None)):
@@ -234,9 +236,10 @@ def off(images, reference, factor, kernel="cubic", rows=slice(None)):
 
 
 def test_the_first_template_runs_as_it_is_and_keeps_its_reference(server, info):
-    images, reference = of_template(server, info, NAMES[0], steps=20, batch_size=3)
+    images, reference, back = of_template(server, info, NAMES[0], steps=20, batch_size=3)
     assert images.shape == (3, 3, SIZE, SIZE)
-    assert off(images, reference, at_256(32)) < THROUGH < (images - reference).abs().mean()
+    # exact in latents, and nearly so in pictures, since a decoder is not linear
+    assert off(images, back, at_256(32)) < 2.5 and (images - reference).abs().mean() > 5
 
 
 @pytest.mark.parametrize("name", BUNDLED)
@@ -256,18 +259,18 @@ def test_a_template_shows_its_sheet(server, info, name):
     ],
 )
 def test_what_is_kept_stays_and_the_light_or_the_colours_change(server, info, name, kept):
-    images, reference = of_template(server, info, name)
-    change = images - reference
-    assert kept(change).abs().mean() < THROUGH < change.abs().mean() / 1.2
+    images, _, back = of_template(server, info, name)
+    change = images - back
+    assert 3 * kept(change).abs().mean() < change.abs().mean() > 10
 
 
 def test_strokes_and_what_surrounds_a_hole_stay(server, info):
-    images, reference = of_template(server, info, "3 Draw on a picture", steps=20)
-    assert 1 < off(images, reference, at_256(8)) < 20
-    images, reference = of_template(server, info, "4 Fill a hole")
+    images, _, back = of_template(server, info, "3 Draw on a picture", steps=20)
+    assert 1 < off(images, back, at_256(8)) < 20
+    images, reference, back = of_template(server, info, "4 Fill a hole")
     hole = (reference - 128).abs().amax(1)[0] < 2
-    changed = (images - reference).abs().mean(1)
-    assert changed[:, ~hole].mean() < THROUGH and changed[:, hole].mean() > 20
+    changed = (images - back).abs().mean(1)
+    assert changed[:, ~hole].mean() < 3.5 and changed[:, hole].mean() > 20
 
 
 @pytest.mark.parametrize(
