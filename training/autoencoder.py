@@ -30,6 +30,7 @@ def main():
     model = Autoencoder().to(device)
     if args.init:
         model = Autoencoder.of({k: v.float() for k, v in load_file(args.init).items()}).to(device)
+    model.to(memory_format=torch.channels_last)  # four times as fast in bfloat16 on a CPU
     model.taesd_encoder.requires_grad_(not args.decoder_only)
     model.vae_scale.requires_grad_(False)
     model.vae_shift.requires_grad_(False)
@@ -78,7 +79,8 @@ def train(model, optimiser, progress, args, device):
     while (done := progress["seconds"] / 60 / args.minutes) < 1:
         rate = min(progress["steps"] / 50 + 0.02, 1) * (1 + math.cos(math.pi * done)) / 2
         optimiser.param_groups[0]["lr"] = args.lr * rate
-        x = data.crops(pictures, args.batch, args.crop, rng).to(device)
+        x = data.crops(pictures, args.batch, args.crop, rng)
+        x = x.to(device, memory_format=torch.channels_last)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bfloat16(device)):
             loss = criterion(model, x, coarse=progress["steps"] % 3 == 0, detail=args.detail)
         loss.backward()
