@@ -95,7 +95,11 @@ def main():
             opened(page, server)
             taken(page, server, drawing.json(), "two-nodes")
             taken(
-                page, server, load("1 Start here - keep colours and layout"), "start-here", run=True
+                page,
+                server,
+                load("ILVR 1 Start here - keep colours and layout"),
+                "start-here",
+                run=True,
             )
 
 
