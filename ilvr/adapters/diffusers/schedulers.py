@@ -15,6 +15,7 @@ FOLLOW = (  # those whose every state that enters the network is one of this lev
     "FlowMatchLCM", "HeunDiscrete", "LCM", "LMSDiscrete", "PNDM", "TCD",
 )  # fmt: skip
 PLANNED = ("DPMSolverSinglestep", "PNDM")  # whose steps go by how many were taken before
+COUNTED = ("LCM", "TCD")  # which know their last step by its number
 CORRECT = ("SASolver", "UniPCMultistep")  # recompute each state from the one before
 DPM = "DPMSolverMultistepScheduler"
 
@@ -88,6 +89,8 @@ def begin(scheduler, refinement: Refinement) -> Level | None:
     first = refinement.start(levels)
     for name in {"timesteps", "sigmas"} & set(vars(scheduler)):
         setattr(scheduler, name, getattr(scheduler, name)[places[first] :])
+    if _kinds(scheduler) & set(COUNTED):
+        scheduler.num_inference_steps = len(scheduler.timesteps)
     return levels[first] if first else None
 
 
