@@ -95,12 +95,17 @@ def main():
             opened(page, server)
             taken(page, server, drawing.json(), "two-nodes")
             taken(
-                page, server, load("1 Start here - keep colours and layout"), "start-here", run=True
+                page,
+                server,
+                load("ILVR 1 Start here - keep colours and layout"),
+                "start-here",
+                run=True,
             )
 
 
 def opened(page, server: Server):
-    server.post("/settings", **{"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False})
+    settings = {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False}
+    server.post("/settings", **settings | {"Comfy.Execution.PreviewMethod": "none"})
     page.goto(server.url)
     page.wait_for_function(READY)
     page.wait_for_timeout(2000)

@@ -275,18 +275,18 @@ def results(c, images, reference, y, tall):
 
 FLOW = {"sampler_name": "euler", "scheduler": "simple"}
 WORKFLOWS = {
-    "1 Start here - keep colours and layout": Workflow(start_here),
-    "2 Which factor and which range": Workflow(factors_and_ranges),
-    "3 Draw on a picture": Workflow(scribbles),
-    "4 Fill a hole": Workflow(hole),
-    "5 Relight - keep the detail": Workflow(relight),
-    "6 Recolour - keep the light": Workflow(recolour),
-    "Flux - new picture with your layout": Workflow(flux, "flux"),
-    "SD1.5 - image to image that keeps the layout": Workflow(sd15, "sd15"),
-    "SDXL - upscale with no colour shift": Workflow(sdxl, "sdxl"),
-    "Tiles - upscale in tiles (SD1.5)": Workflow(tiles, "sd15", UPSCALER),
-    "Wan - video with the layout of a picture": Workflow(wan, "wan"),
-    "Z-Image-Turbo - new picture with your layout": Workflow(z_image, "z-image"),
+    "ILVR 1 Start here - keep colours and layout": Workflow(start_here),
+    "ILVR 2 Which factor and which range": Workflow(factors_and_ranges),
+    "ILVR 3 Draw on a picture": Workflow(scribbles),
+    "ILVR 4 Fill a hole": Workflow(hole),
+    "ILVR 5 Relight - keep the detail": Workflow(relight),
+    "ILVR 6 Recolour - keep the light": Workflow(recolour),
+    "ILVR Flux - new picture with your layout": Workflow(flux, "flux"),
+    "ILVR SD1.5 - image to image that keeps the layout": Workflow(sd15, "sd15"),
+    "ILVR SDXL - upscale with no colour shift": Workflow(sdxl, "sdxl"),
+    "ILVR Tiles - upscale in tiles (SD1.5)": Workflow(tiles, "sd15", UPSCALER),
+    "ILVR Wan - video with the layout of a picture": Workflow(wan, "wan"),
+    "ILVR Z-Image-Turbo - new picture with your layout": Workflow(z_image, "z-image"),
 }
 
 

@@ -101,9 +101,10 @@ def encoded(args, device) -> torch.Tensor:
     if path.exists():
         return torch.load(path)
     file = args.out / "autoencoder.safetensors"
-    autoencoder = Autoencoder.of(weights_of(file)).to(device).requires_grad_(False)
+    autoencoder = Autoencoder.of(weights_of(file)).requires_grad_(False)
+    autoencoder.to(device, memory_format=torch.channels_last)
     normalise(autoencoder, encode(autoencoder, pictures(args, 128), device))
-    halves = {name: tensor.half() for name, tensor in autoencoder.state_dict().items()}
+    halves = {k: v.half().contiguous() for k, v in autoencoder.state_dict().items()}
     replaced(halves, {}, file)
     latents = encode(autoencoder, pictures(args, args.latents), device)
     torch.save(latents, path)

@@ -19,7 +19,7 @@ from tooling.canvas import FOLDER, nodes, prompt
 from tooling.hosts import ROOT
 from tooling.server import ANSWER, picture
 
-FIRST_STEPS = "1 Start here"
+FIRST_STEPS = "ILVR 1 Start here"
 SAVED = ROOT / "tests" / "data" / "workflows"
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -143,10 +143,13 @@ class Tab:
         self.page.get_by_text("ilvr", exact=True).first.click()
         self.page.wait_for_timeout(1500)
         self.shot("templates")
-        self.page.get_by_placeholder("Search").last.fill(name)  # cards are drawn as one scrolls
-        self.page.wait_for_timeout(1500)
+        self.search_templates(name)  # cards are drawn as one scrolls
         self.page.get_by_text(name).first.click()
         self.page.wait_for_function(OURS)
+        self.page.wait_for_timeout(1500)
+
+    def search_templates(self, words):
+        self.page.get_by_placeholder("Search").last.fill(words)
         self.page.wait_for_timeout(1500)
 
     def command(self, name):
@@ -370,6 +373,14 @@ def test_the_search_knows_what_the_nodes_are_for(aliases, tab, node, words):
     if node == FIRST[0] and words in FIRST:
         assert node in found.first.inner_text()
     tab.shot(f"search-{words.replace(' ', '-')}")
+
+
+def test_the_search_for_templates_finds_ours_by_the_packs_name(aliases, tab):
+    tab.command("Comfy.BrowseTemplates")
+    tab.search_templates("ilvr")
+    tab.shot("search-templates")
+    for file in FOLDER.glob("*.json"):
+        assert tab.page.get_by_text(file.stem, exact=True).first.is_visible(), file.stem
 
 
 def first_sentence(node) -> str:

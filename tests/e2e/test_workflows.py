@@ -101,7 +101,7 @@ def saved(name):
 
 def test_every_workflow_is_known_and_they_are_few():
     assert set(NAMES) == set(WORKFLOWS) and len(NAMES) <= 12
-    assert NAMES[0].startswith("1 Start here")
+    assert NAMES[0].startswith("ILVR 1 Start here")
     for name in NAMES[:3]:
         types = [n["type"] for n in nodes(load(name))]
         assert len(types) < 10 and {"ApplyILVR", "KSampler"} <= set(types)
@@ -254,8 +254,8 @@ def test_a_template_shows_its_sheet(server, info, name):
 @pytest.mark.parametrize(
     "name, kept",
     [
-        ("5 Relight - keep the detail", BandPassFilter(1, at_256(128))),
-        ("6 Recolour - keep the light", LowPassFilter(1, channels="luminance")),
+        ("ILVR 5 Relight - keep the detail", BandPassFilter(1, at_256(128))),
+        ("ILVR 6 Recolour - keep the light", LowPassFilter(1, channels="luminance")),
     ],
 )
 def test_what_is_kept_stays_and_the_light_or_the_colours_change(server, info, name, kept):
@@ -265,9 +265,9 @@ def test_what_is_kept_stays_and_the_light_or_the_colours_change(server, info, na
 
 
 def test_strokes_and_what_surrounds_a_hole_stay(server, info):
-    images, _, back = of_template(server, info, "3 Draw on a picture", steps=20)
+    images, _, back = of_template(server, info, "ILVR 3 Draw on a picture", steps=20)
     assert 1 < off(images, back, at_256(8)) < 20
-    images, reference, back = of_template(server, info, "4 Fill a hole")
+    images, reference, back = of_template(server, info, "ILVR 4 Fill a hole")
     hole = (reference - 128).abs().amax(1)[0] < 2
     changed = (images - back).abs().mean(1)
     assert changed[:, ~hole].mean() < 3.5 and changed[:, hole].mean() > 20
