@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from . import checkpoint, samplers
-from .disk import writable_folder
+from .disk import clear, writable_folder
 from .guidance import ConditioningRange
 from .image import (
     contact_sheet,
@@ -197,6 +197,7 @@ class _Run:
         if (together := self.model.at_once(batch)) < batch:
             _warn(f"a batch of {batch} does not fit into memory; it is taken {together} at a time.")
         self.out = writable_folder(self.settings.out)
+        clear(self.out)
         self.left, self.counts = images * len(filters) * len(spans), set()
         self.bar = tqdm(total=0, unit="step", disable=None, dynamic_ncols=True)
 

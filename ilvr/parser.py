@@ -8,6 +8,7 @@ from . import samplers
 from .checkpoint import BUNDLED, DEFAULT
 from .guidance import GUIDES
 from .low_pass import CHANNELS, KERNELS
+from .model import kinds
 from .reference import NOISES
 from .settings import DTYPES
 from .values import printable
@@ -65,7 +66,11 @@ def parser(**run) -> argparse.ArgumentParser:
     evaluate = _add_evaluate(commands)
     evaluate.set_defaults(run=run["evaluate"])
 
-    inspect = commands.add_parser("inspect", help="what is recognised in a checkpoint")
+    values = "\n".join(f"  {name}: {kind.words.rstrip(',')}" for name, kind in kinds().items())
+    inspect = commands.add_parser(
+        "inspect", help="what is recognised in a checkpoint", epilog=f"values of --set:\n{values}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     convert = commands.add_parser("convert", help="a checkpoint as one .safetensors")
     for command, name in ((inspect, "inspect"), (convert, "convert")):
         command.add_argument("file", type=Path, metavar="FILE", help="or a folder of diffusers")
@@ -74,7 +79,7 @@ def parser(**run) -> argparse.ArgumentParser:
     for command in (sample, sweep, evaluate, inspect, convert):
         command.add_argument(
             "--set", action="append", default=[], metavar="NAME=VALUE",
-            help="override a recognised value; inspect names them",
+            help="override a recognised value; inspect --help names them",
         )  # fmt: skip
     return parser
 

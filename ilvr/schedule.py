@@ -26,7 +26,7 @@ class Level:
     @property
     def sigma(self) -> float:
         """Noise-to-signal ratio, the variance-exploding sigma."""
-        return self.noise / self.signal
+        return self.noise / self.signal if self.signal else math.inf
 
     ratio = sigma
 
@@ -60,7 +60,8 @@ class NoiseSchedule:
         self.timesteps = np.arange(len(self.betas)) if timesteps is None else np.asarray(timesteps)
         self.length = length or len(self.betas)
         self.abar = np.cumprod(1 - self.betas)
-        if not (self.betas.min() > 0 and self.abar[0] < 1 and self.abar[-1] > 0):
+        within = 0 < self.betas.min() <= self.betas.max() < 1
+        if not (within and self.abar[0] < 1 and self.abar[-1] > 0):
             raise ValueError(
                 f"The betas run from {self.betas.min():g} to {self.betas.max():g}; numbers between "
                 f"0 and 1 are needed that leave some signal after their {len(self.betas)} steps."

@@ -118,7 +118,7 @@ class Canvas:
         self.groups.append(
             {
                 "id": len(self.groups) + 1, "title": title, "bounding": bounding, "color": color,
-                "font_size": 24, "flags": {},
+                "font_size": 20, "flags": {},
             }
         )  # fmt: skip
 

@@ -4,7 +4,7 @@ import heapq
 from itertools import pairwise
 
 # How far off a box wires run: on its sides, above it (below and above a group's title), below it.
-BESIDE, ABOVE, BELOW = (16, 34), (14, 56), (16, 34)
+BESIDE, ABOVE, BELOW = (16, 34), (8, 56), (16, 34)
 BEND, CROSSING = 40, 70  # what they cost, in the canvas' pixels
 
 

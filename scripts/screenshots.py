@@ -104,7 +104,8 @@ def main():
 
 
 def opened(page, server: Server):
-    server.post("/settings", **{"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False})
+    settings = {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False}
+    server.post("/settings", **settings | {"Comfy.Execution.PreviewMethod": "none"})
     page.goto(server.url)
     page.wait_for_function(READY)
     page.wait_for_timeout(2000)

@@ -1,9 +1,10 @@
 """Checkpoints of ADM models and of those of Ho et al.: recognise, load, convert.
 
-files.py reads state dicts, layouts.py knows the names that projects give their layers, in the terms
-of names.py, diffusers.py the files beside a model of diffusers, published.py the published models;
-recognise.py makes of these a configuration. A latent model is one file: its network behind the
-prefix `network.`, and its autoencoder in the names of `Autoencoder`.
+files.py reads state dicts, pickles.py adds up what a pickle asks for, layouts.py knows the names
+that projects give their layers, in the terms of names.py, diffusers.py the files beside a model of
+diffusers, published.py the published models; recognise.py makes of these a configuration. A latent
+model is one file: its network behind the prefix `network.`, and its autoencoder in the names of
+`Autoencoder`.
 """
 
 import json
@@ -18,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..autoencoder import COMPRESSION, Autoencoder
-from ..disk import check_target, whole
+from ..disk import check_target, clear, whole
 from ..model import Configuration, DiffusionModel
 from ..values import available_device, path_of
 from .diffusers import settings_files
@@ -110,6 +111,7 @@ def convert(source: str | Path, target: str | Path, overrides: Mapping | None = 
     if path_of(target).suffix != ".safetensors":
         raise ValueError(f"{target}: convert writes .safetensors; give a name that ends so.")
     check_target(Path(target))
+    clear(Path(target).parent)
     state, recognised, autoencoder = read(source, overrides)
     save(state, recognised.configuration, target, autoencoder)
     return recognised

@@ -1,5 +1,6 @@
 """State dicts in files and folders, read without running what a file may hold."""
 
+import io
 import re
 import zipfile
 from collections.abc import Mapping
@@ -12,12 +13,13 @@ from torch import Tensor
 
 from ..autoencoder import COMPRESSION, PREFIXES
 from ..values import parsed, printable, unusual
-from . import diffusers
+from . import diffusers, pickles
 from .layouts import OtherKind, layout_of, other_kind, probes
 
-# What torch says of a pickle that wants more than weights.
 EXPANSION = 16  # memory for weights, in sizes of their file: packed, or shared by many keys
-BYTES = b"bytearray"  # which a pickle can ask for in any length
+ZIP = b"PK\x03\x04"
+PICKLES = 5  # in a file that is no zip, before its weights
+# What torch says of a pickle that wants more than weights.
 CODE_IN_PICKLE = r"(?i)unsupported (global|class)|call reduce for unrecognized|blocked module"
 
 
@@ -72,18 +74,25 @@ def _torch(path):
     try:
         mapped = _bounded(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped), {}
-    except _Refused:
+    except (_Refused, _Code):
         raise
     except MemoryError:
         raise _Refused(path, "more than there is") from None
     except Exception as error:  # whatever a file of unknown content may raise
         if re.search(CODE_IN_PICKLE, str(error)):
-            raise ValueError(
-                f"{path} holds Python objects besides weights, which could run code, and was not "
-                f"opened; get it as .safetensors, or save its weights alone where the project "
-                f"that made it is installed."
-            ) from None
+            raise _Code(path) from None
         raise ValueError(f"{path} is truncated or no PyTorch checkpoint.") from None
+
+
+class _Code(ValueError):
+    """Of a pickle of more than weights."""
+
+    def __init__(self, path):
+        super().__init__(
+            f"{path} holds Python objects besides weights, which could run code, and was not "
+            f"opened; get it as .safetensors, or save its weights alone where the project that "
+            f"made it is installed."
+        )
 
 
 class _Refused(ValueError):
@@ -100,21 +109,31 @@ def _bounded(path) -> bool:
     """Whether a file's records lie in it as they are, and can be mapped instead of read.
 
     Raises _Refused, before anything of it is built, where reading would take more than
-    `EXPANSION` allows: packed records, or an array of bytes that is only a length.
+    `EXPANSION` allows: packed records, or pickles that ask for too much.
     """
     size = path.stat().st_size
-    if not zipfile.is_zipfile(path):
-        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-            if content.find(BYTES) >= 0:
-                raise _Refused(path)
-        return False
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        if content[: len(ZIP)] != ZIP:  # as torch tells them apart
+            for _ in range(PICKLES):
+                _check_pickle(path, content)
+            return False
     with zipfile.ZipFile(path) as file:
         records = file.infolist()
         if sum(record.file_size for record in records) > EXPANSION * size:
             raise _Refused(path)
-        if any(BYTES in file.read(r) for r in records if r.filename.endswith(".pkl")):
-            raise _Refused(path)
+        for record in records:
+            if record.filename.endswith(".pkl"):
+                _check_pickle(path, io.BytesIO(file.read(record)))
     return all(record.compress_type == zipfile.ZIP_STORED for record in records)
+
+
+def _check_pickle(path, file):
+    start = file.tell()
+    try:
+        pickles.check(file, EXPANSION, EXPANSION * path.stat().st_size)
+    except pickles.TooMuch:
+        file.seek(start)
+        raise (_Code if pickles.foreign(file) else _Refused)(path) from None
 
 
 def _check(file, state):

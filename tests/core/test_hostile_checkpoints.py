@@ -1,5 +1,8 @@
 """Checkpoints that were made to break what reads them, or hold what no network is made of."""
 
+import argparse
+import codecs
+import collections
 import pickle
 import zipfile
 
@@ -123,6 +126,87 @@ def test_what_would_fill_the_memory_is_refused_before(tmp_path):
     packed = repacked(tmp_path / "zip.pt")
     for path in (packed, *(tmp_path / f"{n}.pt" for n in ("expanded", "shared", "bytes", "old"))):
         refused(path, "would fill more than 16 times its own size in mem")
+
+
+class Call:
+    """In a pickle, a function with its arguments."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+def nested(make, times):
+    value = ()
+    for _ in range(times):
+        value = make(value)
+    return value
+
+
+def operations(value):
+    """Those of the pickle of a value."""
+    return pickle.dumps(value, protocol=2)[2:-1]
+
+
+SHARED = operations(nested(lambda value: (value, value), 40))
+DICTS = nested(lambda value: {"a": value, "b": value}, 40)
+HANGS = {
+    "key": b"}" + SHARED + b"Ns",
+    "keys": b"}(" + SHARED + b"Nu",
+    "deep key": b"})" + b"\x85" * 100_000 + b"Ns",
+    "equal keys": operations({i * (2**61 - 1): i for i in range(50, 2000)}),
+    "counter": operations(Call(collections.Counter, [1])).replace(b"K\x01", SHARED),
+    "scheme": operations(Call(torch._utils._rebuild_qtensor, 1, 2, (3,), 4, (DICTS,), 0, 0)),
+    "device": operations(Call(torch.device, DICTS)),
+    "list": operations(Call(torch.Tensor, nested(lambda value: [value, value], 40))),
+    "digits": operations(nested(lambda value: Call(codecs.encode, value or "a", "hex"), 40)),
+    "no function": operations(DICTS) + b")R",
+    "no storage": operations(("storage", DICTS)) + b"Q",
+    "within itself": b"}q\x00X\x01\x00\x00\x00a(h\x00h\x00ls)R",
+}
+
+
+@pytest.mark.parametrize("name", HANGS)
+def test_what_would_take_for_ever_is_refused_before(tmp_path, name):
+    old, new = tmp_path / "old.pt", tmp_path / "new.pt"
+    old.write_bytes(b"\x80\x02" + HANGS[name] + b".")
+    with zipfile.ZipFile(write(tmp_path / "a.pt")) as source, zipfile.ZipFile(new, "w") as target:
+        for record in source.infolist():
+            bad = record.filename.endswith("data.pkl")
+            target.writestr(record.filename, old.read_bytes() if bad else source.read(record))
+    for path in (old, new):
+        refused(path, "would fill more than 16 times its own size in memory")
+
+
+def test_tensors_larger_than_the_file_are_not_read_number_by_number(tmp_path):
+    much, copied = torch.ones(1).expand(10**9), torch._utils._rebuild_device_tensor_from_cpu_tensor
+    for call in (Call(copied, much, torch.float64, "cpu", False), Call(set, much)):
+        refused(write(tmp_path / "a.pt", rest=call), "would fill more than 16 times")
+    refused(write(tmp_path / "a.pt", rest=Call(set, torch.ones(9))), "would fill more than 16")
+
+
+def test_what_training_leaves_is_no_harm(tmp_path):
+    network = TINY.network()
+    moments = {i: {"step": 3, "exp_avg": weight} for i, weight in enumerate(network.parameters())}
+    content = {
+        "state_dict": network.state_dict(), "ema": dict(network.named_parameters()),
+        "optimizer": {"state": moments, "param_groups": [{"betas": (0.9, 0.999)}]},
+        (1, (2, "a")): [torch.Size([2]), {3}, 2**70, b"bytes"],
+        "counts": collections.Counter("abc"), "device": torch.device("cpu"), "tags": {(1, 2): 3},
+        "shared": [(0.9, 0.999)] * 1000,
+    }  # fmt: skip
+    for packed in (True, False):
+        torch.save(content, tmp_path / "a.pt", _use_new_zipfile_serialization=packed)
+        assert load(tmp_path / "a.pt", overrides=HEADS).configuration.model_channels == 32
+
+
+def test_objects_are_refused_as_such_however_they_hang_together(tmp_path):
+    thing = argparse.Namespace(parts=[])
+    thing.parts.append(thing)
+    torch.save({"state_dict": state_dict(TINY), "arguments": thing}, tmp_path / "a.pt")
+    refused(tmp_path / "a.pt", "holds Python objects besides weights")
 
 
 def test_tied_weights_are_loaded_and_converted(tmp_path):

@@ -174,11 +174,13 @@ def test_queries_that_do_not_fit_their_keys_are_damage(google):
             load(google)
 
 
-@pytest.mark.parametrize("length", [2, 10, 19, 20])
+@pytest.mark.parametrize("length", [2, 3, 5, 7, 10, 19, 20])
 def test_a_schedule_without_signal_at_its_end_is_refused(length):
     with pytest.raises(ValueError, match=f"leave some signal after their {length} steps"):
         NoiseSchedule.linear(length)
     with pytest.raises(ValueError, match="The betas run from"):
         NoiseSchedule([0.5] * 2000)
+    with pytest.raises(ValueError, match="The betas run from"):
+        NoiseSchedule([1.5, 1.5])
     assert NoiseSchedule.linear(21).abar[-1] > 0
     assert NoiseSchedule.linear(20, (0.1, 0.9)).abar[-1] > 0

@@ -1,18 +1,21 @@
 """What is written: whole, under a free name, and never over somebody else's file."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from ilvr.cli import main
-from ilvr.disk import whole, writable_folder
+from ilvr.disk import clear, locked, whole, writable_folder
 from ilvr.image import read_parameters, save_png
 
 ROOT = Path(__file__).parents[2]
+MODEL = str(ROOT / "ilvr" / "assets" / "landscapes-64.safetensors")
 LAKE = ROOT / "ilvr" / "assets" / "references" / "render-lake.png"
 
 
@@ -89,3 +92,46 @@ def test_a_folder_is_tried_without_a_trace(tmp_path):
     (tmp_path / ".ilvr-writable").write_text("mine")
     assert writable_folder(tmp_path) == tmp_path
     assert (tmp_path / ".ilvr-writable").read_text() == "mine"
+
+
+def writing(path, started):
+    with whole(path) as partial:
+        partial.write_text("half")
+        started.set()
+        time.sleep(600)
+
+
+def test_what_a_killed_process_left_is_cleared_and_nothing_else(tmp_path):
+    processes = multiprocessing.get_context("fork")
+    running = []
+    for name in ("dead", "alive"):
+        started = processes.Event()
+        running.append(processes.Process(target=writing, args=(tmp_path / name, started)))
+        running[-1].start()
+        started.wait()
+        left = set(tmp_path.iterdir())
+        if name == "dead":
+            running[0].kill()
+            running[0].join()
+            (dead,) = left
+    mine = [tmp_path / ".ilvr-notes.partial", tmp_path / ".ilvr-0123456789abcdef.partial.txt"]
+    for path in mine:
+        path.write_text("mine")
+    (tmp_path / ".ilvr-0123456789abcdef.partial").symlink_to(mine[0])
+    before = set(tmp_path.iterdir())
+    clear(tmp_path)
+    assert set(tmp_path.iterdir()) == before - {dead} and len(before) == 5
+    running[1].kill()
+    running[1].join()
+    (tmp_path / "below").mkdir()
+    (left - {dead}).pop().rename(tmp_path / "below" / dead.name)
+    locked(tmp_path / "lock").close()
+    assert not any((tmp_path / "below").iterdir())
+
+
+def test_sample_and_convert_clear_what_was_left(tmp_path):
+    left = tmp_path / ".ilvr-0123456789abcdef.partial"
+    left.touch()
+    assert sample(tmp_path) == 0 and not left.exists()
+    left.touch()
+    assert main(["convert", MODEL, str(tmp_path / "a.safetensors")]) == 0 and not left.exists()

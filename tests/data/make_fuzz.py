@@ -4,6 +4,7 @@ python -m tests.data.make_fuzz
 """
 
 import json
+import pickle
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
@@ -66,6 +67,10 @@ def checkpoints():
     with zipfile.ZipFile(FOLDER / "training.pt") as source, packed as target:
         for record in source.infolist():
             target.writestr(record.filename, source.read(record))
+    shared = ()
+    for _ in range(40):  # a key that takes for ever to be hashed
+        shared = shared, shared
+    (FOLDER / "shared.pt").write_bytes(b"\x80\x02}" + pickle.dumps(shared, 2)[2:-1] + b"Ns.")
     for name, keys in OTHER_NAMES.items():
         save_file({key: torch.ones(4, 4) for key in keys}, FOLDER / f"{name}.safetensors")
 
