@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from ilvr import LowPassFilter, NoisedReference, Refinement, load, sample
+from ilvr import LowPassFilter, NoisedReference, Refinement, guidance, load, sample
 from ilvr.checkpoint import BUNDLED
 from ilvr.disk import whole
 from ilvr.evaluation.plan import digest
@@ -30,7 +30,7 @@ OTHER_SEED = 100_000
 ROWS = [
     "-".join(map(str, row))
     for row in itertools.product(
-        ("dpmpp_2m", "ddim"), ("reference", "noise"), (4, 6, 8, 12, 20), (4, 8, 16, 32)
+        ("dpmpp_2m", "ddim"), ("reference", "higher", "noise"), (4, 6, 8, 12, 20), (4, 8, 16, 32)
     )
 ]
 
@@ -73,6 +73,8 @@ def made(row, references, seed):
 def sampled(row, other, y, seed):
     """One picture after the other, so that each starts at its own level."""
     sampler, start, steps, factor = row.split("-")
+    guidance.UNDECIDED = 0.01 if start == "higher" else 0.03
+    start = "reference" if start == "higher" else start
     pictures = []
     for i in range(len(y)):
         refinement = Refinement(NoisedReference(y[i : i + 1]), LowPassFilter(float(factor)))

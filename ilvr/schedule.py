@@ -26,7 +26,7 @@ class Level:
     @property
     def sigma(self) -> float:
         """Noise-to-signal ratio, the variance-exploding sigma."""
-        return self.noise / self.signal
+        return self.noise / self.signal if self.signal else math.inf
 
     ratio = sigma
 

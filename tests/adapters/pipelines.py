@@ -322,12 +322,16 @@ def pixart():
     )  # fmt: skip
 
 
-def kandinsky():
-    own = diffusers.VQModel(
+def movq():
+    return diffusers.VQModel(
         block_out_channels=(8,) * 4, down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4, latent_channels=4, norm_num_groups=4,
         num_vq_embeddings=8,
     )  # fmt: skip
+
+
+def kandinsky():
+    own = movq()
     network = unet(
         out_channels=8, encoder_hid_dim=16, encoder_hid_dim_type="image_proj",
         addition_embed_type="image",
@@ -369,11 +373,101 @@ def animate_diff():
     return Family(pipe, inputs, pipe.unet, clean, frames=3, argument=0)
 
 
+def cog_video_x():
+    own = diffusers.AutoencoderKLCogVideoX(
+        block_out_channels=(8,) * 4, latent_channels=4, layers_per_block=1, norm_num_groups=4,
+    )  # fmt: skip
+    network = diffusers.CogVideoXTransformer3DModel(
+        num_attention_heads=2, attention_head_dim=8, in_channels=4, out_channels=4,
+        time_embed_dim=8, text_embed_dim=16, num_layers=1, sample_width=16, sample_height=16,
+        sample_frames=9, max_text_seq_length=7,
+    )  # fmt: skip
+    scheduler = diffusers.CogVideoXDDIMScheduler(**DDIM, snr_shift_scale=3.0)
+    pipe = diffusers.CogVideoXPipeline(None, None, own, network, scheduler)
+    inputs = picture_inputs(prompt_embeds=words(7, 16), num_frames=9)
+    return Family(
+        pipe, inputs, network, lambda x: mode(own, x) * own.config.scaling_factor, frames=9,
+        cells=lambda latents: latents.transpose(1, 2),
+    )  # fmt: skip
+
+
+def hunyuan_video():
+    own = diffusers.AutoencoderKLHunyuanVideo(
+        latent_channels=4, block_out_channels=(8,) * 4, layers_per_block=1, norm_num_groups=4,
+        mid_block_add_attention=False,
+    )  # fmt: skip
+    network = diffusers.HunyuanVideoTransformer3DModel(
+        in_channels=4, out_channels=4, num_attention_heads=2, attention_head_dim=16, num_layers=1,
+        num_single_layers=1, num_refiner_layers=1, text_embed_dim=16, pooled_projection_dim=16,
+        rope_axes_dim=(4, 4, 8),
+    )  # fmt: skip
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=7.0)
+    pipe = diffusers.HunyuanVideoPipeline(None, None, network, own, scheduler, None, None)
+    inputs = picture_inputs(
+        prompt_embeds=words(7, 16), pooled_prompt_embeds=words(16),
+        prompt_attention_mask=torch.ones(1, 7), num_frames=9,
+    )  # fmt: skip
+    return Family(
+        pipe, inputs, network, lambda x: mode(own, x) * own.config.scaling_factor, frames=9
+    )
+
+
+def kandinsky_3():
+    own = movq()
+    network = diffusers.Kandinsky3UNet(
+        time_embedding_dim=16, groups=4, attention_head_dim=4, layers_per_block=3,
+        block_out_channels=(16, 32), cross_attention_dim=16, encoder_hid_dim=16,
+    )  # fmt: skip
+    scheduler = diffusers.DDPMScheduler(beta_schedule="squaredcos_cap_v2", clip_sample=False)
+    pipe = diffusers.Kandinsky3Pipeline(None, None, network, scheduler, own)
+    inputs = picture_inputs(prompt_embeds=words(7, 16), attention_mask=torch.ones(1, 7))
+    return Family(pipe, inputs, network, lambda x: own.encode(first(x)).latents, argument=0)
+
+
+def ltx_2():
+    own = diffusers.AutoencoderKLLTX2Video(
+        latent_channels=4, block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 3,
+        layers_per_block=(1,) * 5, decoder_layers_per_block=(1,) * 4, patch_size=2,
+        spatio_temporal_scaling=(True, True, True, False), scaling_factor=0.7,
+        spatial_compression_ratio=8, temporal_compression_ratio=4,
+    )  # fmt: skip
+    own.latents_mean.copy_(torch.tensor(STATISTICS["latents_mean"]))
+    own.latents_std.copy_(torch.tensor(STATISTICS["latents_std"]))
+    sound = diffusers.AutoencoderKLLTX2Audio(
+        base_channels=8, num_res_blocks=1, latent_channels=4, mel_bins=8
+    )
+    connectors = diffusers.pipelines.ltx2.LTX2TextConnectors(
+        caption_channels=16, text_proj_in_factor=1, video_connector_num_attention_heads=2,
+        video_connector_attention_head_dim=8, video_connector_num_layers=1,
+        video_connector_num_learnable_registers=None, audio_connector_num_attention_heads=2,
+        audio_connector_attention_head_dim=8, audio_connector_num_layers=1,
+        audio_connector_num_learnable_registers=None,
+    )  # fmt: skip
+    network = diffusers.LTX2VideoTransformer3DModel(
+        in_channels=4, out_channels=4, num_attention_heads=2, attention_head_dim=8,
+        cross_attention_dim=16, audio_in_channels=8, audio_out_channels=8,
+        audio_num_attention_heads=2, audio_attention_head_dim=8, audio_cross_attention_dim=16,
+        num_layers=1, caption_channels=16,
+    )  # fmt: skip
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(**FLUX_SIGMAS)
+    pipe = diffusers.LTX2Pipeline(scheduler, own, sound, None, None, connectors, network, None)
+    inputs = picture_inputs(
+        prompt_embeds=words(7, 16), prompt_attention_mask=torch.ones(1, 7), num_frames=9, width=96,
+        audio_guidance_scale=1.0, stg_scale=0.0, modality_scale=1.0, audio_stg_scale=0.0,
+        audio_modality_scale=1.0,
+    )  # fmt: skip
+    return Family(
+        pipe, inputs, network, lambda x: _normalised(mode(own, x)) * 0.7,
+        cells=lambda latents: pipe._unpack_latents(latents, 3, 16, 12), frames=9,
+    )  # fmt: skip
+
+
 FAMILIES = {
     build.__name__: build
     for build in (
         stable_diffusion, latent_consistency, stable_diffusion_xl, stable_diffusion_3, flux, chroma,
         flux_2, flux_2_klein, qwen_image, wan, ltx, sana, pixart, kandinsky, z_image, animate_diff,
+        cog_video_x, hunyuan_video, kandinsky_3, ltx_2,
     )
 }  # fmt: skip
 

@@ -62,7 +62,9 @@ def test_a_colour_transfer_after_sampling_does_not_pass(name):
     assert error(made, found, y) > 0.1
 
 
-@pytest.mark.parametrize("name", ["stable_diffusion", "flux", "wan", "sana", "kandinsky"])
+@pytest.mark.parametrize(
+    "name", ["stable_diffusion", "latent_consistency", "flux", "wan", "sana", "kandinsky"]
+)
 def test_the_finished_picture_has_the_low_frequencies_of_the_reference(name):
     made = family(name)
     x = pixels(made)

@@ -26,7 +26,7 @@ def pipeline(scheduler):
     return diffusers.DDPMPipeline(unet.eval(), scheduler)
 
 
-def core(pipe, sampler, steps, seeds, **settings):
+def core(pipe, sampler, steps, seeds, start="noise", **settings):
     """The same, with a sampler of the core on the pipeline's network."""
     schedule = ilvr.NoiseSchedule.linear()
     levels = [schedule.levels[t] for t in range(0, 1000, 1000 // steps)][::-1]
@@ -34,6 +34,9 @@ def core(pipe, sampler, steps, seeds, **settings):
     y = ilvr.load_image(PICTURE, 32)
     refinement = ilvr.Refinement(ilvr.NoisedReference(y), LOW_PASS)
     x = noise.draw("start", 1000, y.expand(len(seeds), -1, -1, -1))
+    if start == "reference":
+        levels = levels[refinement.start(levels) :]
+        x = levels[0].noised(refinement.kept(torch.zeros_like(x)), x)
     denoiser = torch.no_grad()(lambda x, t: pipe.unet(x, round(t) - 1).sample)
     for step in sampler(denoiser, x, [*levels, CLEAN], noise, refinement, **settings):
         pass
@@ -48,6 +51,25 @@ def test_ddim_gives_the_picture_of_the_core():
     assert (x - ours).abs().max() < 1e-5
     y = ilvr.load_image(PICTURE, 32)
     assert (LOW_PASS(x) - LOW_PASS(y)).abs().max() < 1e-5 and (x - y).abs().max() > 0.5
+
+
+def test_from_the_reference_it_is_the_picture_of_the_core_in_fewer_calls():
+    pipe = pipeline(diffusers.DDIMScheduler())
+    calls = []
+    pipe.unet.register_forward_pre_hook(lambda network, given: calls.append(int(given[1])))
+    settings = {"num_inference_steps": 10, "use_clipped_model_output": True}
+    x = sample(pipe, PICTURE, LOW_PASS, seeds=[3, 5], start="reference", **settings)
+    assert calls == list(range(calls[0], -1, -100)) and 1 < len(calls) < 8
+    assert (x - core(pipe, ilvr.ddim, 10, [3, 5], start="reference")).abs().max() < 1e-5
+    y = ilvr.load_image(PICTURE, 32)
+    assert (LOW_PASS(x) - LOW_PASS(y)).abs().max() < 1e-5 and (x - y).abs().max() > 0.1
+
+
+def test_a_start_that_is_none_is_told():
+    with pytest.raises(ValueError, match="Unknown start 'image': choose noise or reference"):
+        sample(pipeline(diffusers.DDIMScheduler()), PICTURE, LOW_PASS, start="image")
+    with pytest.raises(ValueError, match="PNDMScheduler plans its steps from pure noise"):
+        sample(pipeline(diffusers.PNDMScheduler()), PICTURE, LOW_PASS, start="reference")
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,13 @@ import diffusers
 import pytest
 import torch
 
+import ilvr
 from ilvr.adapters.diffusers import schedulers
 from ilvr.schedule import CLEAN
 
 EXACT = [  # steps that keep signal * clean + noise * eps where the network knows eps
     ("DDIMScheduler", {}),
+    ("CogVideoXDDIMScheduler", {"snr_shift_scale": 3.0}),
     ("DDIMScheduler", {"timestep_spacing": "trailing", "num_train_timesteps": 600}),
     ("PNDMScheduler", {"skip_prk_steps": True, "steps_offset": 1}),
     ("PNDMScheduler", {}),
@@ -39,6 +41,7 @@ STOCHASTIC = [  # of which the noise has the right mean and deviation
     ("TCDScheduler", {}),
     ("FlowMatchLCMScheduler", {}),
 ]
+PLANNED = ("DPMSolverSinglestepScheduler", "PNDMScheduler")
 
 
 def made(kind, settings):
@@ -61,11 +64,19 @@ def kind_of(scheduler):
     return "flow" if flow else "noise"
 
 
-def run(scheduler, eta):
-    """(level, the noise in the state that enters it) after every step on one known picture."""
+def run(scheduler, eta, below=False):
+    """(level, the noise in the state that enters it) after every step on one known picture.
+
+    below: from the level of the reference, of sigma 0.73, not from noise.
+    """
     draws = torch.Generator().manual_seed(0)
     clean, eps = 0.3, torch.randn(1, 4, 64, 64, generator=draws)
-    scheduler.set_timesteps(6)
+    scheduler.set_timesteps(12 if below else 6)
+    if below:
+        picture = ilvr.NoisedReference(torch.full_like(eps, clean))
+        begun = schedulers.begin(scheduler, ilvr.Refinement(picture, ilvr.LowPassFilter(4)))
+        assert begun == schedulers.level(scheduler, 0) and begun.sigma >= 0.73
+        assert schedulers.level(scheduler, scheduler.order).sigma < 0.73
     entering = schedulers.level(scheduler, 0)
     x = entering.signal * clean + entering.noise * eps
     first = schedulers.first_position(scheduler, scheduler.timesteps[0])
@@ -98,12 +109,30 @@ def test_a_state_holds_the_signal_and_the_noise_of_its_level(kind, settings):
     assert 1000 > levels[0] > 500 and 400 > levels[-1] >= 0
 
 
+@pytest.mark.parametrize("kind, settings", [one for one in EXACT if one[0] not in PLANNED])
+def test_so_it_does_from_the_level_of_the_reference(kind, settings):
+    scheduler, eta = made(kind, settings)
+    schedulers.check_begin(scheduler)
+    levels = []
+    for level, found, eps in run(scheduler, eta, below=True):
+        assert (found - eps).abs().max() < 0.01
+        levels.append(level.t)
+    assert levels == sorted(levels, reverse=True)
+
+
+@pytest.mark.parametrize("kind", PLANNED)
+def test_a_scheduler_whose_steps_are_planned_starts_from_noise_alone(kind):
+    with pytest.raises(ValueError, match=f"{kind} plans its steps from pure noise"):
+        schedulers.check_begin(getattr(diffusers, kind)())
+
+
+@pytest.mark.parametrize("below", [False, True])
 @pytest.mark.parametrize("kind, settings", STOCHASTIC)
-def test_a_state_with_new_noise_holds_as_much_as_its_level(kind, settings):
+def test_a_state_with_new_noise_holds_as_much_as_its_level(kind, settings, below):
     scheduler, eta = made(kind, settings)
     schedulers.check(scheduler)
-    found = list(run(scheduler, eta))
-    assert len(found) >= 5
+    found = list(run(scheduler, eta, below))
+    assert len(found) >= (2 if below else 5)
     for _, noise, _ in found:
         assert abs(float(noise.mean())) < 0.03 and abs(float(noise.std()) - 1) < 0.03
 

@@ -92,6 +92,7 @@ DROP = """([name, data]) => {
     const event = new DragEvent("drop", { dataTransfer: dropped, bubbles: true, cancelable: true });
     document.querySelector("canvas#graph-canvas").dispatchEvent(event);
 }"""
+COUNT = "window.clicks = 0; addEventListener('pointerdown', () => window.clicks++, true)"
 
 
 class Tab:
@@ -139,7 +140,8 @@ class Tab:
         self.page.set_viewport_size(SCREEN)
 
     def template(self, name):
-        self.command("Comfy.BrowseTemplates")
+        """Opens a template with three clicks: Templates, the pack, the card."""
+        self.page.get_by_role("button", name="Templates").first.click()
         self.page.get_by_text("ilvr", exact=True).first.click()
         self.page.wait_for_timeout(1500)
         self.shot("templates")
@@ -236,6 +238,7 @@ def browser():
 def tab(browser, server, host):
     page = browser.new_page(viewport=SCREEN)
     page.set_default_timeout(1000 * ANSWER)
+    page.add_init_script(COUNT)
     tab = Tab(page, server, ROOT / "output" / "browser" / host.name)
     tab.open()
     yield tab
@@ -247,6 +250,7 @@ def test_a_template_opens_runs_changes_and_comes_back_from_its_picture(tab, serv
     tab.template(FIRST_STEPS)
     tab.shot("opened")
     tab.close_up("opened-close")
+    assert tab.page.evaluate("clicks") == 3  # and Run
     graph = tab.graph()
     (factor,) = [
         n["inputs"]["factor"] for n in graph.values() if n["class_type"] == "LowPassFilter"

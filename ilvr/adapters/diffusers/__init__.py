@@ -2,5 +2,6 @@
 
 from .guide import Guide, guide
 from .loop import sample
+from .start import from_reference
 
-__all__ = ["Guide", "guide", "sample"]
+__all__ = ["Guide", "from_reference", "guide", "sample"]

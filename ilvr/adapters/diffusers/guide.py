@@ -1,7 +1,6 @@
 """ILVR as a callback of a pipeline: Eq. 8 on the latents between two steps."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,6 +9,7 @@ from ...guidance import ConditioningRange, Refinement
 from ...low_pass import BandPassFilter
 from ...noise import ItemNoise
 from ...reference import NoisedReference
+from ...schedule import CLEAN
 from . import latents, schedulers
 from .pictures import Pictures, fitted, size, videos
 
@@ -44,7 +44,7 @@ def guide(
     latents.check(pipe)
     schedulers.check(pipe.scheduler)
     made = Guide(image, low_pass, range, noise, mask, seed, (height, width))
-    return made if latents.takes_tensors(pipe) else partial(made.in_place, pipe)
+    return made if latents.takes_tensors(pipe) else InPlace(pipe, made)
 
 
 class Guide:
@@ -64,37 +64,33 @@ class Guide:
         level = schedulers.level(pipe.scheduler, position)
         if not self._refinement.applies(level):
             return tensors
-        cells = self._refinement.state(self._grid.unpacked(x), level, self._drawn)
-        return {**tensors, "latents": self._grid.packed(cells)}
-
-    def in_place(self, pipe, index: int, timestep, x: Tensor):
-        """The same for a `callback`, which gets the latents alone, and after whole steps only."""
-        if pipe.scheduler.order > 1:
-            raise ValueError(
-                f"{type(pipe).__name__} does not call back after half steps, which "
-                f"{type(pipe.scheduler).__name__} has; use DPMSolverMultistepScheduler."
-            )
-        x.copy_(self(pipe, index, timestep, {"latents": x})["latents"])
+        x = self._grid.packed(self._refinement.state(self._grid.unpacked(x), level, self._drawn))
+        finished = {"denoised": x} if level is CLEAN else {}  # what pipelines of LCM give
+        return {**tensors, "latents": x, **finished}
 
     def _begin(self, pipe, timestep, x: Tensor):
         """Fits the reference to a run whose first step was at this timestep and gave x."""
         schedulers.check(pipe.scheduler)
         self._first = schedulers.first_position(pipe.scheduler, timestep)
-
-        pictures = videos(self.image, latents.is_video(pipe))
-        own = size(pictures)
-        self._grid = latents.Grid(pipe, x, (self.size[0] or own[0], self.size[1] or own[1]))
-        encoded = latents.encode(pipe, fitted(pictures, self._grid.size), x.device)
-        clean = self._grid.of_frames(encoded, "The reference")
-        mask = None if self.mask is None else self._mask(own)
-        reference = NoisedReference(clean, self.noise, mask)
+        self._grid, self._refinement = self.fit(pipe, x)
         one = isinstance(self.seed, int)
         self._drawn = ItemNoise(range(self.seed, self.seed + len(x)) if one else self.seed)
 
-        low_pass = self.low_pass.on_cells(self._grid.pixels, self._grid.length)
-        self._refinement = Refinement(reference, low_pass, self.range)
+    def fit(self, pipe, x: Tensor) -> tuple[latents.Grid, Refinement]:
+        """The cells that a run's latents x hold, and the refinement on them."""
+        pictures = videos(self.image, latents.is_video(pipe))
+        own = size(pictures)
+        grid = latents.Grid(pipe, x, (self.size[0] or own[0], self.size[1] or own[1]))
+        encoded = latents.encode(pipe, fitted(pictures, grid.size), x.device)
+        mask = None if self.mask is None else self._mask(own, grid)
+        return grid, self.refinement(pipe, grid.of_frames(encoded, "The reference"), mask)
 
-    def _mask(self, own):
+    def refinement(self, pipe, clean: Tensor, mask: Tensor | None = None) -> Refinement:
+        """Towards the clean cells of the reference."""
+        reference = NoisedReference(clean, self.noise, mask)
+        return Refinement(reference, self.low_pass.on_cells(*latents.cell(pipe)), self.range)
+
+    def _mask(self, own, grid):
         """(B, 1, h, w) or (B, 1, T, h, w): the mask on the cells, as the reference is cropped."""
         masks = videos(self.mask, False, "L")
         if size(masks) != own:
@@ -102,7 +98,23 @@ class Guide:
                 f"The mask has {size(masks)[1]} x {size(masks)[0]} pixels and the reference "
                 f"{own[1]} x {own[0]}; give them one size."
             )
-        cells = fitted(masks, self._grid.size)
+        cells = fitted(masks, grid.size)
         cells = cells if isinstance(self.mask, Tensor) else (cells + 1) / 2
-        small = F.interpolate(cells[:, :, 0], self._grid.cells, mode="area")
-        return self._grid.of_frames(small.clamp(0, 1).unsqueeze(2), "The mask")
+        small = F.interpolate(cells[:, :, 0], grid.cells, mode="area")
+        return grid.of_frames(small.clamp(0, 1).unsqueeze(2), "The mask")
+
+
+class InPlace:
+    """A guide as a `callback`, which gets the latents alone, and after whole steps only."""
+
+    def __init__(self, pipe, guide: Guide):
+        self.pipe, self.guide = pipe, guide
+
+    def __call__(self, index: int, timestep, x: Tensor):
+        """Refines x in its place."""
+        if self.pipe.scheduler.order > 1:
+            raise ValueError(
+                f"{type(self.pipe).__name__} does not call back after half steps, which "
+                f"{type(self.pipe.scheduler).__name__} has; use DPMSolverMultistepScheduler."
+            )
+        x.copy_(self.guide(self.pipe, index, timestep, {"latents": x})["latents"])

@@ -8,13 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 PIPELINES = (  # beginnings of the names of the families that are known
-    "AnimateDiff", "Chroma", "Flux", "KandinskyV22", "LTX", "LatentConsistencyModel", "PixArt",
-    "QwenImage", "Sana", "StableDiffusion", "Wan", "ZImage",
+    "AnimateDiff", "Chroma", "CogVideoX", "Flux", "HunyuanVideoPipeline", "Kandinsky3",
+    "KandinskyV22", "LTX", "LatentConsistencyModel", "PixArt", "QwenImage", "Sana",
+    "StableDiffusion", "Wan", "ZImage",
 )  # fmt: skip
+FRAMES_FIRST = "CogVideoX"  # whose latents are (B, T, C, h, w)
 IN_PLACE = "PixArt"  # whose `callback` gets the latents themselves
 COMPRESSION = (  # the names of a cell's width in pixels, and of its length in frames
     "vae_scale_factor", "vae_scale_factor_spatial", "vae_spatial_compression_ratio",
-    "movq_scale_factor",
 )  # fmt: skip
 COMPRESSION_IN_TIME = ("vae_scale_factor_temporal", "vae_temporal_compression_ratio")
 
@@ -22,7 +23,7 @@ COMPRESSION_IN_TIME = ("vae_scale_factor_temporal", "vae_temporal_compression_ra
 def check(pipe):
     """Raises ValueError for a pipeline whose latents are not known, or that calls nobody back."""
     names = [kind.__name__ for kind in type(pipe).__mro__]
-    if not any(name.startswith(PIPELINES) for name in names):
+    if not _is(pipe, PIPELINES):
         raise ValueError(
             f"{names[0]} is not known to ILVR; use one of the families {', '.join(PIPELINES)}."
         )
@@ -30,6 +31,10 @@ def check(pipe):
         raise ValueError(
             f"{names[0]} takes no callback_on_step_end; use a pipeline of its family that does."
         )
+
+
+def _is(pipe, names):
+    return any(kind.__name__.startswith(names) for kind in type(pipe).__mro__)
 
 
 def takes_tensors(pipe) -> bool:
@@ -50,8 +55,9 @@ class Grid:
     """
 
     def __init__(self, pipe, latents: Tensor, size: tuple[int, int]):
-        self.pixels = _first(pipe, COMPRESSION)
-        self.length = _first(pipe, COMPRESSION_IN_TIME)
+        self.pixels, _ = cell(pipe)
+        self._frames_first = _is(pipe, FRAMES_FIRST)
+        latents = latents.transpose(1, 2) if self._frames_first else latents
         self.channels, self.patch = latents.shape[1], 1
         self.frames = latents.shape[2] if latents.ndim == 5 else 1
         self.cells = tuple(latents.shape[-2:])
@@ -83,7 +89,7 @@ class Grid:
     def unpacked(self, latents: Tensor) -> Tensor:
         """The pipeline's latents as cells."""
         if not self._tokens:
-            return latents
+            return latents.transpose(1, 2) if self._frames_first else latents
         p, (h, w) = self.patch, self.cells
         x = latents.reshape(-1, self.frames, h // p, w // p, self.channels, p, p)
         x = x.permute(0, 4, 1, 2, 5, 3, 6).reshape(-1, self.channels, self.frames, h, w)
@@ -92,7 +98,7 @@ class Grid:
     def packed(self, cells: Tensor) -> Tensor:
         """Cells as the pipeline's latents."""
         if not self._tokens:
-            return cells
+            return cells.transpose(1, 2) if self._frames_first else cells
         p, (h, w) = self.patch, self.cells
         x = cells.reshape(-1, self.channels, self.frames, h // p, p, w // p, p)
         return x.permute(0, 2, 3, 5, 1, 4, 6).reshape(len(x), -1, self.channels * p * p)
@@ -111,8 +117,15 @@ class Grid:
         return x if self._axes == 5 else x[:, :, 0]
 
 
-def _first(pipe, names):
-    return next((getattr(pipe, name) for name in names if hasattr(pipe, name)), 1)
+def cell(pipe) -> tuple[int, int]:
+    """How wide a cell of the latents is in pixels, and how long in frames."""
+    movq = getattr(pipe, "movq", None)
+    halvings = len(movq.config.block_out_channels) - 1 if movq else 0
+    return _first(pipe, COMPRESSION, 2**halvings), _first(pipe, COMPRESSION_IN_TIME, 1)
+
+
+def _first(pipe, names, otherwise):
+    return next((getattr(pipe, name) for name in names if hasattr(pipe, name)), otherwise)
 
 
 def encode(pipe, pictures: Tensor, device) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 from ...guidance import ConditioningRange
 from ...low_pass import BandPassFilter
 from ...noise import ItemNoise
+from ...samplers import STARTS
 from . import schedulers
 from .guide import Guide
 from .pictures import Pictures
@@ -23,6 +24,7 @@ def sample(
     *,
     seeds: Sequence[int] = (0,),
     num_inference_steps: int = 50,
+    start: str = "noise",
     noise: str = "fresh",
     mask: Pictures | None = None,
     **step,
@@ -30,10 +32,14 @@ def sample(
     """Finished images (B, C, H, W) in about [-1, 1], one a seed, of an unconditional pixel model.
 
     pipe: holds a `unet` (a UNet2DModel) and a `scheduler`. seeds: of all noise, item by item: the
-    start is the same as that of `ilvr.sample`. step: more for the scheduler's step, such as eta.
+    start is the same as that of `ilvr.sample`. start: "noise", or "reference", the level below
+    which the model decides what the reference has not. step: more for the scheduler's step, such as
+    eta.
     image, low_pass, range, noise, mask: as of `guide`. Raises ValueError as `guide` does.
     """
-    schedulers.check(pipe.scheduler)
+    if start not in STARTS:
+        raise ValueError(f"Unknown start {start!r}: choose {' or '.join(STARTS)}.")
+    (schedulers.check if start == "noise" else schedulers.check_begin)(pipe.scheduler)
     unet, scheduler, seeds = pipe.unet, pipe.scheduler, list(seeds)
     guide = Guide(image, low_pass, range, noise, mask, seeds, (None, None))
     if "generator" in inspect.signature(scheduler.step).parameters:
@@ -43,7 +49,12 @@ def sample(
     height, width = (side, side) if isinstance(side, int) else side
     blank = torch.empty(len(seeds), unet.config.in_channels, height, width)
     scheduler.set_timesteps(num_inference_steps)
-    x = ItemNoise(seeds).draw("start", 1000, blank) * scheduler.init_noise_sigma
+    eps = ItemNoise(seeds).draw("start", 1000, blank)
+    x = eps * scheduler.init_noise_sigma
+    if start == "reference":
+        _, refinement = guide.fit(pipe, blank)
+        level = schedulers.begin(scheduler, refinement)
+        x = level.noised(refinement.kept(torch.zeros_like(eps)), eps) if level else x
     x = x.to(unet.device, unet.dtype)
 
     for i, t in enumerate(scheduler.timesteps):

@@ -5,6 +5,7 @@ import math
 
 import torch
 
+from ...guidance import Refinement
 from ...schedule import CLEAN, Level
 
 FOLLOW = (  # those whose every state that enters the network is one of this level, and is kept
@@ -13,14 +14,15 @@ FOLLOW = (  # those whose every state that enters the network is one of this lev
     "EulerAncestralDiscrete", "EulerDiscrete", "FlowMatchEulerDiscrete", "FlowMatchHeunDiscrete",
     "FlowMatchLCM", "HeunDiscrete", "LCM", "LMSDiscrete", "PNDM", "TCD",
 )  # fmt: skip
+PLANNED = ("DPMSolverSinglestep", "PNDM")  # whose steps go by how many were taken before
+COUNTED = ("LCM", "TCD")  # which know their last step by its number
 CORRECT = ("SASolver", "UniPCMultistep")  # recompute each state from the one before
 DPM = "DPMSolverMultistepScheduler"
 
 
 def check(scheduler):
     """Raises ValueError for a scheduler that does not follow a reference exactly."""
-    name = type(scheduler).__name__
-    kinds = {kind.__name__.removesuffix("Scheduler") for kind in type(scheduler).__mro__}
+    name, kinds = type(scheduler).__name__, _kinds(scheduler)
     if kinds & set(CORRECT) and not _uncorrected(scheduler):
         raise ValueError(
             f"{name} corrects each state from the one before it, which loses what was refined; "
@@ -31,6 +33,10 @@ def check(scheduler):
             f"{name} is not known to follow a reference exactly; use {DPM}, or "
             f"FlowMatchEulerDiscreteScheduler where the model is a flow."
         )
+
+
+def _kinds(scheduler):
+    return {kind.__name__.removesuffix("Scheduler") for kind in type(scheduler).__mro__}
 
 
 def _uncorrected(scheduler):
@@ -63,6 +69,29 @@ def level(scheduler, position: int) -> Level:
     signal = _noised(scheduler, one, zero, position)
     noise = _noised(scheduler, zero, one, position)
     return Level(_paper_timestep(scheduler, position, noise), signal, noise)
+
+
+def check_begin(scheduler):
+    """Raises ValueError for a scheduler that cannot begin below pure noise either."""
+    check(scheduler)
+    if _kinds(scheduler) & set(PLANNED):
+        raise ValueError(
+            f"{type(scheduler).__name__} plans its steps from pure noise on, so that it cannot "
+            f"start from a reference; use {DPM}, or start from noise."
+        )
+
+
+def begin(scheduler, refinement: Refinement) -> Level | None:
+    """Drops the steps above the level that a run may start from, and gives that level; None where
+    it is the first of all."""
+    places = range(0, len(scheduler.timesteps), scheduler.order)
+    levels = [level(scheduler, place) for place in places]
+    first = refinement.start(levels)
+    for name in {"timesteps", "sigmas"} & set(vars(scheduler)):
+        setattr(scheduler, name, getattr(scheduler, name)[places[first] :])
+    if _kinds(scheduler) & set(COUNTED):
+        scheduler.num_inference_steps = len(scheduler.timesteps)
+    return levels[first] if first else None
 
 
 def _noised(scheduler, clean, eps, position) -> float:
