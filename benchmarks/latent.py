@@ -36,6 +36,7 @@ from ilvr import (
 from ilvr.checkpoint import located
 from ilvr.evaluation.plan import digest
 from ilvr.image import seen
+from tooling.frechet import distance, features
 from tooling.pictures import generated, pictures, psnr
 
 FACTORS = [16, 32, 64]
@@ -71,7 +72,8 @@ def drawn(batch, first):
 def autoencoder(model, y, z, kept, factors):
     """Prints what encoding and decoding alone do, and phi in latents beside phi in pixels."""
     whole, _ = generated(kept / "decoded", z, lambda part, _: model.decode(part))
-    print(f"Encoded and decoded: {decibels(whole, y):.1f} dB\n")
+    far = distance(features(whole), features(y))
+    print(f"Encoded and decoded: {decibels(whole, y):.1f} dB, Frechet distance {far:.2f}\n")
     print("| N | encoded and decoded, downsampled | phi in latents, decoded, and phi in pixels |")
     print("|---|---|---|")
     for n in factors:
