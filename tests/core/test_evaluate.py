@@ -200,7 +200,7 @@ def test_a_second_command_into_one_folder_is_refused(tiny, tmp_path, capsys):
         assert run(*command(tiny, tmp_path, "--factors", 4)) == 2
         assert "Another command is writing into" in capsys.readouterr().err
     (tmp_path / "units").mkdir()
-    (tmp_path / "units" / ".ilvr-0.partial").touch()
+    (tmp_path / "units" / ".ilvr-0123456789abcdef.partial").touch()
     locked(tmp_path / ".ilvr-lock").close()
     assert not list((tmp_path / "units").iterdir())
 
