@@ -27,10 +27,11 @@ KEPT = Path(__file__).with_suffix(".json")
 OUT = Path("output/start")
 PAIRS = 16  # references of which a second seed is drawn
 OTHER_SEED = 100_000
+UNDECIDED = {"reference": guidance.UNDECIDED, "higher": 0.01}  # by where a run starts
 ROWS = [
     "-".join(map(str, row))
     for row in itertools.product(
-        ("dpmpp_2m", "ddim"), ("reference", "higher", "noise"), (4, 6, 8, 12, 20), (4, 8, 16, 32)
+        ("dpmpp_2m", "ddim"), ("reference", "noise"), (4, 6, 8, 12, 20), (4, 8, 16, 32)
     )
 ]
 
@@ -48,7 +49,8 @@ def main():
             kept[row] = measured(row, options.count, real)
             with whole(KEPT) as file:
                 file.write_text(json.dumps(kept, indent=1) + "\n")
-    print(table(kept))
+    own = distance(features(pictures(0, options.count)), real)
+    print(f"{options.count} references; renders: {own:.3f}\n\n{table(kept)}")
 
 
 def measured(row, count, real):
@@ -73,8 +75,8 @@ def made(row, references, seed):
 def sampled(row, other, y, seed):
     """One picture after the other, so that each starts at its own level."""
     sampler, start, steps, factor = row.split("-")
-    guidance.UNDECIDED = 0.01 if start == "higher" else 0.03
-    start = "reference" if start == "higher" else start
+    if start in UNDECIDED:
+        guidance.UNDECIDED, start = UNDECIDED[start], "reference"
     pictures = []
     for i in range(len(y)):
         refinement = Refinement(NoisedReference(y[i : i + 1]), LowPassFilter(float(factor)))
@@ -87,12 +89,18 @@ def detail(x, factor):
     return x - LowPassFilter(factor)(x)
 
 
+def place(row):
+    """Of a row in the table."""
+    sampler, start, steps, factor = row.split("-")
+    return sampler, start, int(steps), float(factor)
+
+
 def table(kept):
     lines = [
         "| sampler | start | steps | N | distance | detail | two seeds | agreement, dB | of |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for row, found in sorted(kept.items(), key=lambda item: ROWS.index(item[0])):
+    for row, found in sorted(kept.items(), key=lambda item: place(item[0])):
         whole_run = kept.get(f"dpmpp_2m-noise-20-{row.split('-')[-1]}")
         share = f"{found['detail'] / whole_run['detail']:.2f}" if whole_run else ""
         pair = found.get("two seeds", "")
