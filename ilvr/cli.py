@@ -179,7 +179,7 @@ class _Run:
         return f"{what}; {self.settings.sampler}, {steps} steps from {start}"
 
     def sheet(self, rows, columns, labels, title):
-        if missing := unreadable("".join([title, *columns, *labels])):
+        if missing := unreadable(printable("".join([title, *columns, *labels]))):
             _warn(
                 f"no font of this machine has {missing!r}, of which the sheet shows boxes; install "
                 f"one, such as Noto Sans CJK."

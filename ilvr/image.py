@@ -60,14 +60,18 @@ def _pictures(path):
 def open_image(path: str | Path) -> Image.Image:
     """An upright RGB picture of any readable file: grey, 16-bit, CMYK and alpha (over white) too.
 
-    Raises ValueError for a file that is missing, no picture, damaged, or over 100 megapixels.
+    Raises ValueError for a file that is missing, no picture, damaged, or over 100 megapixels, and
+    for pixels of more than 16 bits, whose black and white nothing tells.
     """
     return _opened(path, _over_white)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """An upright RGB picture of any that Pillow holds, as `open_image` makes it of a file."""
-    return _over_white(_eight_bit(ImageOps.exif_transpose(image)))
+    try:
+        return _over_white(_eight_bit(ImageOps.exif_transpose(image)))
+    except _Depth as error:
+        raise ValueError(f"The picture has {error}; give it 8 or 16 bits a channel.") from None
 
 
 def _opened(path, use) -> Image.Image:
@@ -83,6 +87,8 @@ def _opened(path, use) -> Image.Image:
                 return use(_eight_bit(image))
     except Image.DecompressionBombError:
         pass
+    except _Depth as error:
+        raise ValueError(f"{path} has {error}; save it with 8 or 16 bits a channel.") from None
     except PermissionError:
         raise ValueError(f"{path} may not be read; give yourself the permission.") from None
     except MemoryError:
@@ -116,10 +122,22 @@ def _over_white(image):
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
+class _Depth(ValueError):
+    """Of pixels whose black and white nothing tells."""
+
+
 def _eight_bit(image):
-    if image.mode.startswith("I"):  # 16 bits a pixel
-        return Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
-    return image
+    if image.mode == "F":
+        raise _Depth("pixels that are floating-point numbers")
+    if not image.mode.startswith("I"):
+        return image
+    array = np.asarray(image)  # of 16 bits, else of 32
+    if array.min() < 0 or array.max() > 65535:
+        raise _Depth("pixels of more than 16 bits")
+    grey = Image.fromarray((array / 257).round().astype(np.uint8))
+    if (clear := image.info.get("transparency")) is not None:
+        grey.putalpha(Image.fromarray(array != clear).convert("L"))
+    return grey
 
 
 def load_image(path: str | Path, size: int, channels: int = 3) -> Tensor:

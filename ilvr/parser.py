@@ -2,7 +2,6 @@
 
 import argparse
 import math
-from pathlib import Path
 
 from . import samplers
 from .checkpoint import BUNDLED, DEFAULT
@@ -11,7 +10,7 @@ from .low_pass import CHANNELS, KERNELS
 from .model import kinds
 from .reference import NOISES
 from .settings import DTYPES
-from .values import printable
+from .values import path_of, printable
 
 MOST, LAST_SEED = 10_000, 2**63 - 1
 
@@ -29,7 +28,7 @@ def parser(**run) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     sample = commands.add_parser("sample", help="pictures that follow references")
-    sample.add_argument("references", nargs="+", type=Path, metavar="REFERENCE")
+    sample.add_argument("references", nargs="+", type=_path, metavar="REFERENCE")
     sample.add_argument(
         "--factor", type=_number, help="downsampling factor N, in pixels [8, of latent models 32]"
     )
@@ -44,7 +43,7 @@ def parser(**run) -> argparse.ArgumentParser:
     sample.set_defaults(run=run["sample"])
 
     sweep = commands.add_parser("sweep", help="one sheet of factors and ranges")
-    sweep.add_argument("reference", type=Path, metavar="REFERENCE")
+    sweep.add_argument("reference", type=_path, metavar="REFERENCE")
     sweep.add_argument(
         "--factors", nargs="+", type=_number, help="[2 4 8 16 32, of latent models 16 32 64 128]"
     )
@@ -73,9 +72,9 @@ def parser(**run) -> argparse.ArgumentParser:
     )  # fmt: skip
     convert = commands.add_parser("convert", help="a checkpoint as one .safetensors")
     for command, name in ((inspect, "inspect"), (convert, "convert")):
-        command.add_argument("file", type=Path, metavar="FILE", help="or a folder of diffusers")
+        command.add_argument("file", type=_path, metavar="FILE", help="or a folder of diffusers")
         command.set_defaults(run=run[name])
-    convert.add_argument("target", type=Path, metavar="FILE.safetensors")
+    convert.add_argument("target", type=_path, metavar="FILE.safetensors")
     for command in (sample, sweep, evaluate, inspect, convert):
         command.add_argument(
             "--set", action="append", default=[], metavar="NAME=VALUE",
@@ -87,7 +86,7 @@ def parser(**run) -> argparse.ArgumentParser:
 def _add_evaluate(commands):
     evaluate = commands.add_parser("evaluate", help="the paper's tables, on pictures of your own")
     add = evaluate.add_argument
-    add("references", nargs="+", type=Path, metavar="REFERENCES", help="folders or pictures")
+    add("references", nargs="+", type=_path, metavar="REFERENCES", help="folders or pictures")
     add("--factors", nargs="+", type=_number, help="[4 8 16 32, of latent models 16 32 64 128]")
     add("--ranges", nargs="+", default=["0"], help="ends, or START-END, of the range [0]")
     add("--samples-per-reference", type=_positive, default=10, metavar="COUNT", help="[10]")
@@ -99,7 +98,7 @@ def _add_evaluate(commands):
         "--features", choices=["inception", "model"], default="inception",
         help="of fid and lpips: published networks, or the model's own encoder, with no download",
     )  # fmt: skip
-    add("--real", type=Path, metavar="DIR", help="pictures to compare with [the references]")
+    add("--real", type=_path, metavar="DIR", help="pictures to compare with [the references]")
     add("--limit", type=_whole(1, LAST_SEED), help="take the first so many references")
     add("--keep", choices=["none", "sheet", "all"], default="sheet", help="pictures [sheet]")
     add(
@@ -113,9 +112,9 @@ def _add_evaluate(commands):
 def _add_sampling(command):
     add = command.add_argument
     boolean = argparse.BooleanOptionalAction
-    add("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
+    add("--out", type=_path, required=True, metavar="DIR", help="folder of the results")
     add(
-        "--model", type=Path,
+        "--model", type=_path,
         help=f"{' or '.join(BUNDLED)}, a checkpoint, or a folder of diffusers [{DEFAULT}]",
     )  # fmt: skip
     add("--kernel", choices=list(KERNELS), default="cubic")
@@ -123,7 +122,7 @@ def _add_sampling(command):
     add("--guide", choices=GUIDES, default="state")
     add("--strength", type=_number, default=1.0, help="0 to 1, below 1 with guide prediction [1]")
     add("--noise", choices=NOISES, default="fresh", help="of the reference [fresh]")
-    add("--mask", type=Path, help="picture of the reference's size: white follows, black is free")
+    add("--mask", type=_path, help="picture of the reference's size: white follows, black is free")
     add("--released", action="store_true", help="noise and range as in the authors' code")
     add(
         "--start", type=_start, metavar="noise|reference|T",
@@ -149,6 +148,13 @@ def _add_sampling(command):
         "--dtype", choices=["auto", *DTYPES], default="auto",
         help="of the network; auto: bfloat16 where the machine computes in it, else float32 [auto]",
     )  # fmt: skip
+
+
+def _path(text):
+    try:
+        return path_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
 
 
 def _number(text):

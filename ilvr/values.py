@@ -1,6 +1,7 @@
 """What comes from outside, looked at where it enters: text, JSON, numbers, tensors."""
 
 import json
+import os
 import reprlib
 from pathlib import Path
 
@@ -16,11 +17,10 @@ def printable(text: str) -> str:
 
 def path_of(value) -> Path:
     """The path that a text or a path says. ValueError for anything else."""
-    try:
+    if isinstance(value, str | os.PathLike) and str(value) and "\0" not in str(value):
         return Path(value)
-    except TypeError:
-        given = printable(reprlib.repr(value))
-        raise ValueError(f"{given} is no path; the name of a file or folder is needed.") from None
+    given = printable(reprlib.repr(value))
+    raise ValueError(f"{given} is no path; the name of a file or folder is needed.")
 
 
 def parsed(text: str):

@@ -135,8 +135,10 @@ TAKEN = {  # a function of one value, and those which it must refuse
     "dtype": (lambda x: ilvr.load(dtype=x), [*STRANGE, torch.int8, torch.complex64]),
     "overrides": (lambda x: ilvr.load(overrides=x), [*STRANGE[1:4], *STRANGE[5:], {1: 1}]),
     "convert": (lambda x: ilvr.convert(x, "a.safetensors"), STRANGE),
-    "target": (lambda x: ilvr.convert(ilvr.checkpoint.DEFAULT, x), STRANGE),
-    "load_image": (lambda x: ilvr.load_image(x, 16), STRANGE),
+    "target": (
+        lambda x: ilvr.convert(ilvr.checkpoint.DEFAULT, x), [*STRANGE, "", "\0.safetensors"],
+    ),
+    "load_image": (lambda x: ilvr.load_image(x, 16), [*STRANGE, "", "\0"]),
     "size": (lambda x: ilvr.load_image(__file__, x), [*STRANGE, 0, -1, 10**9]),
     "channels": (lambda x: ilvr.load_image(__file__, 16, x), [*STRANGE, 2]),
     "load_mask": (lambda x: ilvr.load_mask(x, 16, __file__), STRANGE),

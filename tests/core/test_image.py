@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from ilvr import contact_sheet, load_image, load_mask, to_images
-from ilvr.image import open_image, read_parameters, save_png
+from ilvr.image import open_image, read_parameters, save_png, to_rgb
 
 
 def gradient(mode="RGB", size=(40, 30)):
@@ -32,6 +32,24 @@ def test_sixteen_bits_keep_their_range(tmp_path):
     values = np.array([[0, 257 * 100, 65535]], np.uint16)
     Image.fromarray(values).save(tmp_path / "a.png")
     assert np.asarray(open_image(tmp_path / "a.png"))[0, :, 0].tolist() == [0, 100, 255]
+
+
+def test_one_grey_of_sixteen_bits_may_be_transparent(tmp_path):
+    values = np.array([[0, 1, 65535]], np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.png", transparency=0)
+    assert np.asarray(open_image(tmp_path / "a.png"))[0, :, 0].tolist() == [255, 0, 255]
+
+
+@pytest.mark.parametrize(
+    "value, message",
+    [(np.float32(0.5), "floating-point"), (np.int32(65536), "16 b"), (np.int32(-1), "16 b")],
+)
+def test_pixels_with_no_black_and_white_are_refused(tmp_path, value, message):
+    picture = Image.fromarray(np.full((4, 4), value))
+    picture.save(tmp_path / "a.tif")
+    for function, given in ((open_image, tmp_path / "a.tif"), (to_rgb, picture)):
+        with pytest.raises(ValueError, match=f"{message}.*8 or 16 bits a channel.$"):
+            function(given)
 
 
 def test_exif_rotation_is_applied(tmp_path):

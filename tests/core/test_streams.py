@@ -55,7 +55,7 @@ def test_names_that_are_no_text(tmp_path):
     out = tmp_path / "out"
     done = shell('"$@"', "sample", str(tmp_path / name), "--out", str(out), *QUICK)
     assert done.returncode == 0 and done.stdout.count(b"\n") == 2
-    assert b"\x1b" not in done.stdout + done.stderr
+    assert b"\x1b" not in done.stdout + done.stderr and b"no font" not in done.stderr
     made = next(path for path in out.iterdir() if path.name != "sheet.png")
     assert read_parameters(made)["reference"] == str(tmp_path / name)
 
@@ -75,6 +75,14 @@ def test_names_that_can_not_be(tmp_path, capsys, name):
     refused(capsys, "convert", MODEL, f"{tmp_path}/{name}/a.safetensors")
     refused(capsys, "sample", LAKE, "--out", f"{LAKE}/{name}", *QUICK)
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["", "\0"])
+def test_names_that_are_none(capsys, name):
+    for arguments in (["sample", name, "--out", "a"], ["sample", LAKE, "--out", name]):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        assert f"{name!r} is no path; the name of a file or folder" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give its rights away")
