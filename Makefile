@@ -14,7 +14,7 @@ demo: $(VENV)/.ready
 	@echo "Look at output/sheet.png and output/sweep-render-lake.png."
 
 test: $(VENV)/.ready-test lint
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadfile
 
 # COMFYUI_PATH, COMFYUI_REPO and COMFYUI_ARGS choose the ComfyUI and its options.
 comfyui:

@@ -1,6 +1,6 @@
 """Few steps of the host's own samplers, guided: `python -m benchmarks.few_steps`.
 
-Runs in the newest ComfyUI found, on the bundled model at N = 8 with Karras noise levels. The
+Runs in the newest ComfyUI found, on landscapes-64 with Karras noise levels. The
 references are held-out renders, each used once, the same for every row; agreement and distance are
 those of quality.py. What is finished is kept in output/few-steps/, so that a stopped run goes on.
 """
@@ -11,7 +11,7 @@ from functools import partial
 
 import torch
 
-from ilvr import contact_sheet, to_images
+from ilvr import LowPassFilter, contact_sheet, to_images
 from ilvr.checkpoint import BUNDLED
 from ilvr.evaluation.plan import digest
 from ilvr.image import seen
@@ -22,7 +22,6 @@ from tooling.pictures import generated, pictures, psnr
 
 SAMPLERS = ["euler", "dpmpp_2m", "res_multistep", "lcm"]
 STEPS = [4, 8, 10, 20]
-FACTOR = 8
 SHOWN = 2  # which reference the sheet shows
 
 
@@ -31,26 +30,28 @@ def main():
     parser.add_argument("--count", type=int, default=512, help="images a row [512]")
     parser.add_argument("--samplers", nargs="+", default=SAMPLERS)
     parser.add_argument("--steps", nargs="+", type=int, default=STEPS, help="of the schedule")
+    parser.add_argument("--factor", type=float, default=8.0, help="N [8]")
     parser.add_argument("--start", choices=["noise", "reference"], default="noise")
     parser.add_argument("--bare", action="store_true", help="the samplers alone, for comparison")
     options = parser.parse_args()
-    settings = options.samplers, options.steps, options.start
+    settings = options.samplers, options.steps, options.factor, options.start
     run(inside, options.count, *settings, options.bare)
 
 
-def inside(count, samplers, counts, start_at, bare):
+def inside(count, samplers, counts, factor, start_at, bare):
     """The table and the sheet, in the host."""
-    out = ROOT / "output" / ("few-steps-bare" if bare else f"few-steps-{start_at}")
+    name = "few-steps-bare" if bare else f"few-steps-{start_at}-{factor:g}"
+    out = ROOT / "output" / name
     kept = out / digest([BUNDLED["landscapes-64"]])
     start(out / "host")
     torch.set_num_threads(1)
-    guide = Guided()
+    guide = Guided(factor)
     references = pictures(0, count)
     real = features(pictures(10_000, 2000))
     own = distance(features(references), real)
-    print(f"{count} references, N = {FACTOR}, start at {start_at}; renders: {own:.3f}")
-    print("| sampler | steps | calls | agreement, dB | in 8 bits, dB | Frechet distance |")
-    print("|---|---|---|---|---|---|")
+    print(f"{count} references, N = {factor:g}, start at {start_at}; renders: {own:.3f}")
+    print("| sampler | steps | calls | agreement, dB | in 8 bits, dB | detail | Frechet distance |")
+    print("|---|---|---|---|---|---|---|")
     rows = []
     for sampler in samplers:
         rows.append(list(to_images(references[SHOWN : SHOWN + 1])))
@@ -58,9 +59,10 @@ def inside(count, samplers, counts, start_at, bare):
             guide.calls.clear()
             make = partial(guide.images, sampler, steps, start_at, bare)
             images, _ = generated(kept / f"{sampler}-{steps}", references, make)
-            agreements = [psnr(x, references, FACTOR) for x in (images, seen(images))]
+            agreements = [psnr(x, references, factor) for x in (images, seen(images))]
             calls = f"{min(guide.calls)}-{max(guide.calls)}" if guide.calls else ""
-            cells = (sampler, steps, calls, *(f"{a:.0f}" for a in agreements))
+            detail = (images - LowPassFilter(factor)(images)).std()
+            cells = (sampler, steps, calls, *(f"{a:.0f}" for a in agreements), f"{detail:.4f}")
             print(f"| {' | '.join(map(str, cells))} | {distance(features(images), real):.3f} |")
             sys.stdout.flush()
             rows[-1] += to_images(images[SHOWN : SHOWN + 1])
@@ -71,9 +73,10 @@ def inside(count, samplers, counts, start_at, bare):
 class Guided:
     """The bundled model under the pack's own nodes."""
 
-    def __init__(self):
+    def __init__(self, factor):
         import nodes
 
+        self.factor = factor
         self.nodes = nodes.NODE_CLASS_MAPPINGS
         name = "landscapes-64.safetensors"
         self.model, self.condition, self.vae = self.node("LoadUnconditionalModel", name)
@@ -95,7 +98,7 @@ class Guided:
 
         image = (y.movedim(1, -1) + 1) / 2  # BCHW in [-1, 1] -> BHWC in [0, 1]
         reference, latent = self.node("NoisedReference", image, self.vae, "fresh", len(y))
-        low_pass = self.node("LowPassFilter", FACTOR, "cubic", True)[0]
+        low_pass = self.node("LowPassFilter", self.factor, "cubic", True)[0]
         sampler = comfy.samplers.sampler_object(sampler)
         if not bare:
             follow = {"low_pass": low_pass, "reference": reference, "start": start_at}

@@ -1,6 +1,7 @@
 """Where to start and how many steps: `python -m benchmarks.start`.
 
-The bundled model on held-out renders, each used once, the same for every row. Agreement and the
+landscapes-64, as the command line runs it, on held-out renders, each used once, the same for
+every row. Agreement and the
 Frechet distance are those of quality.py. Detail is the standard deviation of what the low-pass
 filter takes away, as a share of that of 20 steps from noise; "two seeds" is the correlation of it
 between two seeds of a reference. What is measured is kept in benchmarks/start.json, and pictures in
@@ -16,10 +17,11 @@ from pathlib import Path
 
 import torch
 
-from ilvr import LowPassFilter, NoisedReference, Refinement, guidance, load, sample
+from ilvr import LowPassFilter, NoisedReference, Refinement, load, sample
 from ilvr.checkpoint import BUNDLED
 from ilvr.disk import whole
 from ilvr.evaluation.plan import digest
+from ilvr.settings import fastest_dtype
 from tooling.frechet import distance, features
 from tooling.pictures import generated, pictures, psnr
 
@@ -27,7 +29,6 @@ KEPT = Path(__file__).with_suffix(".json")
 OUT = Path("output/start")
 PAIRS = 16  # references of which a second seed is drawn
 OTHER_SEED = 100_000
-UNDECIDED = {"reference": guidance.UNDECIDED, "higher": 0.01}  # by where a run starts
 ROWS = [
     "-".join(map(str, row))
     for row in itertools.product(
@@ -75,8 +76,6 @@ def made(row, references, seed):
 def sampled(row, other, y, seed):
     """One picture after the other, so that each starts at its own level."""
     sampler, start, steps, factor = row.split("-")
-    if start in UNDECIDED:
-        guidance.UNDECIDED, start = UNDECIDED[start], "reference"
     pictures = []
     for i in range(len(y)):
         refinement = Refinement(NoisedReference(y[i : i + 1]), LowPassFilter(float(factor)))
@@ -110,5 +109,5 @@ def table(kept):
 
 
 if __name__ == "__main__":
-    MODEL = load("landscapes-64")
+    MODEL = load("landscapes-64", dtype=getattr(torch, fastest_dtype("cpu")))
     main()

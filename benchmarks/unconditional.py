@@ -18,6 +18,7 @@ from tqdm import tqdm
 from ilvr import contact_sheet, load, sample, to_images
 from ilvr.checkpoint import located
 from ilvr.evaluation.plan import digest
+from ilvr.settings import fastest_dtype
 from tooling.frechet import distance, features
 from tooling.pictures import BATCH, pictures
 
@@ -40,7 +41,7 @@ def main():
 
 def report(name, sampler, count, out):
     """Prints a line of numbers and draws the sheet of one model and sampler."""
-    model = load(name)
+    model = load(name, dtype=getattr(torch, fastest_dtype("cpu")))
     size = model.configuration.picture_size
     real, others = (rendered(out, start, count, size) for start in (10_000, 20_000))
     made = partial(sampled, model, sampler)

@@ -120,7 +120,8 @@ def factors_and_ranges(c):
 
 def scribbles(c):
     title, ends = "Reference, and when it is followed", until(c, 200, 0, 480)
-    alone(c, *bundled(c, "scribble", low_pass(c, at_256(16)), seed=4, title=title, range=ends), 700)
+    settings = {"seed": 4, "title": title, "range": ends, "start": "reference"}
+    alone(c, *bundled(c, "scribble", low_pass(c, at_256(16)), **settings), 700)
 
 
 def hole(c):

@@ -119,11 +119,15 @@ def fidelity(decoded, x):
 
 
 def local_detail(decoded, x):
-    """How far sqrt(local energy) is apart, in 8x8 windows of three Laplacian levels.
+    """How far sqrt(local energy) is apart, in 8x8 windows of three Laplacian levels of brightness
+    and of two colour differences.
 
     Squared errors alone are least where detail that cannot be told is left out; this asks for as
     much of it as there was, wherever it lies.
     """
+    decoded, x = (
+        torch.stack([p.mean(1), p[:, 0] - p[:, 1], p[:, 2] - p[:, 1]], 1) for p in (decoded, x)
+    )
     loss = 0
     for _ in range(3):
         low = [F.avg_pool2d(picture, 2) for picture in (decoded, x)]
