@@ -2,10 +2,10 @@
 
 python -m benchmarks.kills [--times 20]
 
-`sample` and `evaluate` of a tiny model: killed at a random moment and begun again; on a disk that
-is full at a random size, which has to be said in one sentence, and begun again with room (mounting it
-needs root); two and four into one folder at once. What is there must be whole and what an
-undisturbed run writes, at any time; what was said to be written must be there.
+`sample` and `evaluate` of a tiny model: killed at a random moment and begun again; on a disk
+that is full at a random size, which has to be said in a sentence, and begun again with room
+(mounting it needs root); two and four into one folder at once. What is there must be whole and
+what an undisturbed run writes, at any time; what was said to be written must be there.
 """
 
 import argparse
