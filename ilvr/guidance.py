@@ -201,9 +201,9 @@ def _kind(value):
 
 
 def start_sigma(y: Tensor, low_pass: BandPassFilter) -> Tensor:
-    """(R,) for references y (R, C, ..., H, W): the noise-to-signal ratio sqrt(S / 0.015) above
-    which sampling decides nothing that the reference has not decided; infinite for a filter that
-    leaves something coarse to the model.
+    """(R,) for references y (R, C, ..., H, W): the noise-to-signal ratio sqrt(S / 0.015) above which
+    sampling decides nothing that the reference has not decided; infinite for a filter that leaves
+    something coarse to the model.
 
     S is the mean power of a coefficient of (P_{N/2} - P_N) y, the octave that the model has to
     invent first: more noise than that hides it. A plain reference says little of that octave, so S
