@@ -15,7 +15,7 @@ from .reference import LOG_SIGMA_SPAN, NoisedReference
 from .values import finite
 
 GUIDES = ("state", "prediction")
-UNDECIDED = 0.015  # signal to noise power at which detail is not decided yet
+UNDECIDED = 1 / 64  # signal to noise power at which detail is not decided yet
 FLAT = 1e-3  # power of detail over N^2 that the plainest reference is taken to have
 
 
@@ -201,7 +201,7 @@ def _kind(value):
 
 
 def start_sigma(y: Tensor, low_pass: BandPassFilter) -> Tensor:
-    """(R,) for references y (R, C, ..., H, W): the noise-to-signal ratio sqrt(S / 0.015) above which
+    """(R,) for references y (R, C, ..., H, W): the noise-to-signal ratio 8 sqrt(S) above which
     sampling decides nothing that the reference has not decided; infinite for a filter that leaves
     something coarse to the model.
 

@@ -1,6 +1,7 @@
 """The fuzzer: files are read or refused in one sentence, and it finds what is not."""
 
 import json
+import random
 import shutil
 import sys
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tooling import fuzz
-from tooling.damage import damaged
+from tooling.damage import VALUES, damaged
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the fuzzer's limits are those of Linux")
 
@@ -54,6 +55,15 @@ def test_what_is_no_sentence_is_found(monkeypatch, bad, why):
     monkeypatch.setattr(fuzz, "BATCH", 2)
     found = list(fuzz.fuzz(seed=0, jobs=1, until=time.monotonic() + 600, count=2))
     assert [index for index, said in found if why in said] == [0, 1]
+
+
+def test_damage_of_one_file_does_not_reach_the_next():
+    content = b'{"betas": [0.1, 0.2], "parts": {"unet": [1]}}'
+    alone = damaged(content, [content], random.Random(7))
+    for seed in range(2000):
+        damaged(content, [content], random.Random(seed))
+    assert damaged(content, [content], random.Random(7)) == alone
+    assert "[0.5, 0.999], {}, {'a': 1}]" in str(VALUES)
 
 
 def test_damage_is_the_same_for_the_same_numbers_and_of_many_kinds():

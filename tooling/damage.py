@@ -6,6 +6,7 @@ import random
 import re
 import warnings
 import zipfile
+from copy import deepcopy
 
 NUMBERS = [
     0, 1, 2, 127, 128, 255, 256, 32767, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1,
@@ -106,13 +107,15 @@ def _of_values(content, rng):
         place, key = _place(value, rng)
         what = rng.random()
         if what < 0.7:
-            place[key] = rng.choice(VALUES)
+            place[key] = deepcopy(rng.choice(VALUES))
         elif what < 0.8:
             del place[key]
         elif what < 0.9:
             place[key] = [place[key]] * rng.choice([0, 1, 2, 13, 1000])
         elif isinstance(place, dict):
-            place[rng.choice(["x", "", "\x1b", "image_size", key * 50])] = rng.choice(VALUES)
+            place[rng.choice(["x", "", "\x1b", "image_size", key * 50])] = deepcopy(
+                rng.choice(VALUES)
+            )
     text = json.dumps(value)
     if rng.random() < 0.05:
         text = "[" * 5000 + text + "]" * 5000
