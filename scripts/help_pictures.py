@@ -14,7 +14,7 @@ from ilvr.image import fit, open_image
 from tooling.hosts import ROOT
 
 REFERENCES = ROOT / "ilvr/assets/references"
-SIZE, CELL = 64, 128  # help is read in a narrow column
+CELL = 128  # help is read in a narrow column
 CAST = torch.tensor([0.25, 0.0, -0.15]).reshape(3, 1, 1)  # as a VAE or an upscaler may leave
 
 
@@ -22,21 +22,25 @@ def path(name):
     return REFERENCES / f"{name}.png"
 
 
-def shown(name):
-    """A bundled picture as the model's size shows it."""
-    return fit(open_image(path(name)), SIZE)
+def shown(name, model=None):
+    """A bundled picture as a model's size shows it."""
+    return fit(open_image(path(name)), (model or MODEL).configuration.picture_size)
 
 
-def images(name, factor, seeds, ends=(1000, 0), mask=None, guide="state", strength=1.0, **how):
+def images(
+    name, factor, seeds, ends=(1000, 0), mask=None, guide="state", strength=1.0, model=None, **how
+):
     """Pictures that follow a bundled reference by a factor, or a filter; how: settings of
     ilvr.sample."""
-    held = None if mask is None else ilvr.load_mask(path(mask), SIZE, path(name))
-    reference = ilvr.NoisedReference(ilvr.load_image(path(name), SIZE), mask=held)
+    model = model or MODEL
+    size = model.configuration.picture_size
+    held = None if mask is None else model.on_cells(ilvr.load_mask(path(mask), size, path(name)))
+    reference = ilvr.NoisedReference(model.encode(ilvr.load_image(path(name), size)), mask=held)
     low_pass = factor if callable(factor) else ilvr.LowPassFilter(factor)
     refinement = ilvr.Refinement(
         reference, low_pass, ilvr.ConditioningRange(*ends), guide, strength
     )
-    return ilvr.to_images(ilvr.sample(MODEL, seeds, refinement, **how))
+    return ilvr.to_images(ilvr.sample(model, seeds, refinement, **how))
 
 
 def image(name, factor, seed=1, **how):
@@ -57,12 +61,12 @@ def pairs(panels):
 
 
 def low_pass_filter():
-    panels = {f"N = {n}": image("render-lake", n) for n in (2, 8, 32)}
+    panels = {f"N = {n}": image("render-lake", n) for n in (16, 64, 256)}
     return pairs({"reference": shown("render-lake"), **panels})
 
 
 def band_pass_filter():
-    kept = [ilvr.BandPassFilter(*ends) for ends in ((1, 32), (1, 16), (4, 32))]
+    kept = [ilvr.BandPassFilter(*ends) for ends in ((1, 128), (1, 64), (16, 128))]
     panels = {low_pass.title: image("render-lake", low_pass) for low_pass in kept}
     return pairs({"reference": shown("render-lake"), **panels})
 
@@ -76,14 +80,14 @@ def noised_reference():
 
 def conditioning_range():
     panels = {
-        f"1000 to {end}": image("render-meadow", 4, ends=(1000, end)) for end in (0, 500, 750)
+        f"1000 to {end}": image("render-meadow", 16, ends=(1000, end)) for end in (0, 500, 750)
     }
     return pairs({"reference": shown("render-meadow"), **panels})
 
 
 def ilvr_sampler():
     alone = ilvr.to_images(ilvr.sample(MODEL, [1]))[0]
-    guided = {"with ILVR, N = 8": image("clip-art", 8), "N = 16": image("clip-art", 16)}
+    guided = {"with ILVR, N = 32": image("clip-art", 32), "N = 64": image("clip-art", 64)}
     return pairs({"reference": shown("clip-art"), "sampler alone": alone, **guided})
 
 
@@ -92,7 +96,7 @@ def start():
     counts, rows, labels = (4, 6, 8, 20), [], []
     for name in ("render-lake", "clip-art"):
         for begin in ("noise", "reference"):
-            made = [image(name, 8, steps=steps, start=begin) for steps in counts]
+            made = [image(name, 32, steps=steps, start=begin) for steps in counts]
             rows.append([shown(name), *made])
             labels.append(f"from {begin}")
     columns = ["reference", *(f"{steps} steps" for steps in counts)]
@@ -101,15 +105,15 @@ def start():
 
 def apply_ilvr():
     panels = {
-        f"strength {strength:g}": image("render-lake", 4, guide="prediction", strength=strength)
+        f"strength {strength:g}": image("render-lake", 16, guide="prediction", strength=strength)
         for strength in (0, 0.5, 1)
     }
     return pairs({"reference": shown("render-lake"), **panels})
 
 
 def apply_low_pass():
-    picture, panels = ilvr.load_image(path("render-lake"), SIZE), {}
-    for n in (4, 16):
+    picture, panels = ilvr.load_image(path("clip-art"), 256), {}
+    for n in (16, 64):
         low = ilvr.LowPassFilter(n)(picture)
         panels[f"low, N = {n}"], panels[f"high, N = {n}"] = (
             ilvr.to_images(part)[0] for part in (low, picture - low)
@@ -118,12 +122,13 @@ def apply_low_pass():
 
 
 def match_low_frequencies():
-    reference = ilvr.NoisedReference(ilvr.load_image(path("render-lake"), SIZE))
-    refinement = ilvr.Refinement(reference, ilvr.LowPassFilter(4))
-    cast = 0.7 * ilvr.sample(MODEL, [1], refinement) + CAST
+    picture = ilvr.load_image(path("render-lake"), 256)
+    reference = ilvr.NoisedReference(picture)
+    followed = ilvr.Refinement(ilvr.NoisedReference(MODEL.encode(picture)), ilvr.LowPassFilter(16))
+    cast = 0.7 * ilvr.sample(MODEL, [1], followed) + CAST
     made = {"image": cast} | {
         f"N = {n}": ilvr.match_low_frequencies(cast, reference, ilvr.LowPassFilter(n))
-        for n in (32, 8)
+        for n in (128, 32)
     }
     panels = {name: ilvr.to_images(picture)[0] for name, picture in made.items()}
     return pairs({"reference": shown("render-lake"), **panels})
@@ -137,29 +142,29 @@ def load_unconditional_model():
 
 def ddpm_sampler():
     panels = {
-        variance: image("render-lake", 8, sampler="ddpm", steps=50, variance=variance)
+        variance: image("render-lake", 8, model=PIXELS, steps=50, sampler="ddpm", variance=variance)
         for variance in ("learned", "small", "large")
     }
-    return pairs({"reference": shown("render-lake"), **panels})
+    return pairs({"reference": shown("render-lake", PIXELS), **panels})
 
 
 def respaced_scheduler():
     panels = {
-        f"{steps} steps": image("render-lake", 8, sampler="ddpm", steps=steps)
+        f"{steps} steps": image("render-lake", 8, model=PIXELS, sampler="ddpm", steps=steps)
         for steps in (10, 25, 100)
     }
-    return pairs({"reference": shown("render-lake"), **panels})
+    return pairs({"reference": shown("render-lake", PIXELS), **panels})
 
 
 def ilvr_sweep():
-    factors, ends = (2, 16), (0, 500)
+    factors, ends = (16, 64), (0, 500)
     rows = [[image("render-meadow", n, ends=(1000, end)) for n in factors] for end in ends]
     columns, labels = [f"N = {n}" for n in factors], [f"1000-{end}" for end in ends]
     return ilvr.contact_sheet(rows, columns, labels, cell=CELL)
 
 
 def contact_sheet():
-    name, factors = "clip-art-sunset", (8, 16)
+    name, factors = "clip-art-sunset", (32, 64)
     made = zip(*(images(name, n, [1, 2]) for n in factors))
     rows = [[shown(name), *row] for row in made]
     columns = ["reference", *(f"N = {n}" for n in factors)]
@@ -200,5 +205,5 @@ def main(names):
 
 
 if __name__ == "__main__":
-    MODEL = ilvr.load("landscapes-64")
+    MODEL, PIXELS = ilvr.load("landscapes-256"), ilvr.load("landscapes-64")
     main(sys.argv[1:])
