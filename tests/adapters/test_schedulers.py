@@ -67,7 +67,7 @@ def kind_of(scheduler):
 def run(scheduler, eta, below=False):
     """(level, the noise in the state that enters it) after every step on one known picture.
 
-    below: from the level of the reference, of sigma 0.73, not from noise.
+    below: from the level of the reference, of sigma 1.01, not from noise.
     """
     draws = torch.Generator().manual_seed(0)
     clean, eps = 0.3, torch.randn(1, 4, 64, 64, generator=draws)
@@ -75,8 +75,8 @@ def run(scheduler, eta, below=False):
     if below:
         picture = ilvr.NoisedReference(torch.full_like(eps, clean))
         begun = schedulers.begin(scheduler, ilvr.Refinement(picture, ilvr.LowPassFilter(4)))
-        assert begun == schedulers.level(scheduler, 0) and begun.sigma >= 0.73
-        assert schedulers.level(scheduler, scheduler.order).sigma < 0.73
+        assert begun == schedulers.level(scheduler, 0) and begun.sigma >= 1.01
+        assert schedulers.level(scheduler, scheduler.order).sigma < 1.01
     entering = schedulers.level(scheduler, 0)
     x = entering.signal * clean + entering.noise * eps
     first = schedulers.first_position(scheduler, scheduler.timesteps[0])

@@ -353,7 +353,7 @@ def test_a_name_that_is_too_long_is_shortened(tmp_path, letter):
 
 
 def test_letters_without_a_font_are_said(tmp_path, capsys):
-    path = tmp_path / "a\U000f0000.png"  # of private use: no font has it
+    path = tmp_path / "a\U00012000.png"  # cuneiform: none of the fonts has it
     shutil.copy(LAKE, path)
     assert run("sample", path, "--out", tmp_path / "out", "--count", 1, "--steps", 1) == 0
     assert "no font of this machine has" in capsys.readouterr().err
