@@ -1,8 +1,9 @@
 """Few steps of the host's own samplers, guided: `python -m benchmarks.few_steps`.
 
-Runs in the newest ComfyUI found, on landscapes-64 with Karras noise levels. The
-references are held-out renders, each used once, the same for every row; agreement and distance are
-those of quality.py. What is finished is kept in output/few-steps/, so that a stopped run goes on.
+Runs in the newest ComfyUI found, on landscapes-64 with Karras noise levels. The references are
+held-out renders, each used once, the same for every row; agreement and distance are those of
+quality.py, detail is the standard deviation of what the filter takes away. What is finished is kept
+in output/, so that a stopped run goes on.
 """
 
 import argparse

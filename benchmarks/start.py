@@ -1,12 +1,11 @@
 """Where to start and how many steps: `python -m benchmarks.start`.
 
-landscapes-64, as the command line runs it, on held-out renders, each used once, the same for
-every row. Agreement and the
-Frechet distance are those of quality.py. Detail is the standard deviation of what the low-pass
-filter takes away, as a share of that of 20 steps from noise; "two seeds" is the correlation of it
-between two seeds of a reference. What is measured is kept in benchmarks/start.json, and pictures in
-output/start/, so that a stopped run goes on; rows that are there with as many references are not
-measured again. A row is SAMPLER-START-STEPS-N.
+landscapes-64, in the type that the command line takes, on held-out renders, each used once, the
+same for every row. Agreement and the Frechet distance are those of quality.py. Detail is the
+standard deviation of what the low-pass filter takes away, as a share of that of 20 steps from
+noise; "two seeds" is the correlation of it between two seeds of a reference. What is measured is
+kept in benchmarks/start.json, and pictures in output/start/, so that a stopped run goes on; rows
+that are there with as many references are not measured again. A row is SAMPLER-START-STEPS-N.
 """
 
 import argparse
