@@ -1,10 +1,10 @@
 """Models alone, with no reference: `python -m benchmarks.unconditional --model landscapes-64`.
 
 In the type that the command line takes. The Frechet distance (28 features, see tooling/frechet.py)
-of samples to as many held-out renders of their size, beside that of other renders to them, and their variety: the standard deviations of
-the features as a share of the renders', in the mean. What is finished is kept in
-output/unconditional/, so that a stopped run goes on. The sheet of a sampler shows its first 32
-pictures.
+of samples to as many held-out renders of their size, beside that of other renders to them, and
+their variety: the standard deviations of the features as a share of the renders', in the mean. What
+is finished is kept in output/unconditional/, so that a stopped run goes on. The sheet of a sampler
+shows its first 32 pictures.
 """
 
 import argparse
