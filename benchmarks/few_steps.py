@@ -12,7 +12,8 @@ from functools import partial
 
 import torch
 
-from ilvr import LowPassFilter, contact_sheet, to_images
+from benchmarks.start import detail
+from ilvr import contact_sheet, to_images
 from ilvr.checkpoint import BUNDLED
 from ilvr.evaluation.plan import digest
 from ilvr.image import seen
@@ -62,9 +63,9 @@ def inside(count, samplers, counts, factor, start_at, bare):
             images, _ = generated(kept / f"{sampler}-{steps}", references, make)
             agreements = [psnr(x, references, factor) for x in (images, seen(images))]
             calls = f"{min(guide.calls)}-{max(guide.calls)}" if guide.calls else ""
-            detail = (images - LowPassFilter(factor)(images)).std()
-            cells = (sampler, steps, calls, *(f"{a:.0f}" for a in agreements), f"{detail:.4f}")
-            print(f"| {' | '.join(map(str, cells))} | {distance(features(images), real):.3f} |")
+            cells = (sampler, steps, calls, *(f"{a:.0f}" for a in agreements))
+            far, fine = distance(features(images), real), detail(images, factor).std()
+            print(f"| {' | '.join(map(str, cells))} | {fine:.4f} | {far:.3f} |")
             sys.stdout.flush()
             rows[-1] += to_images(images[SHOWN : SHOWN + 1])
     sheet = contact_sheet(rows, ["reference", *(f"{n} steps" for n in counts)], samplers)

@@ -23,12 +23,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ilvr import Configuration
-from ilvr.checkpoint import save
+from benchmarks.load import write_small_model
 from ilvr.cli import main as ilvr
 from ilvr.image import open_image, read_parameters
 
-SMALL = Configuration(32, (1, 2), 1, (2,), image_size=16, num_head_channels=16)
 SAMPLE = ["--count", "4", "--steps", "2", "--batch-size", "4"]
 EVALUATE = ["--features", "model", "--steps", "2", "--batch-size", "4", "--keep", "all",
             "--samples-per-reference", "2", "--factors", "2", "8"]  # fmt: skip
@@ -188,8 +186,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         model, references = folder / "small.safetensors", folder / "references"
-        shapes = SMALL.network(device="meta").state_dict()
-        save({n: 0.05 * torch.randn(w.shape) for n, w in shapes.items()}, SMALL, model)
+        write_small_model(model)
         references.mkdir()
         for i, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3))):
             Image.fromarray(pixels.astype(np.uint8)).save(references / f"{i}.png")

@@ -50,6 +50,12 @@ def graph(checkpoint: str, size: int, seed: int, steps: int = 2, label: int = -1
     }  # fmt: skip
 
 
+def write_small_model(path: Path):
+    """Of 16 x 16 pixels, with random weights."""
+    shapes = SMALL.network(device="meta").state_dict()
+    save({name: 0.05 * torch.randn(value.shape) for name, value in shapes.items()}, SMALL, path)
+
+
 def small(seed, **rest):
     return graph("small.safetensors", 16, seed, **rest)
 
@@ -111,9 +117,7 @@ def main():
     options = parser.parse_args()
     host = options.host or hosts()[-1]
     with tempfile.TemporaryDirectory() as folder, serving(host, Path(folder)) as server:
-        shapes = SMALL.network(device="meta").state_dict()
-        weights = {name: 0.05 * torch.randn(value.shape) for name, value in shapes.items()}
-        save(weights, SMALL, Path(folder) / "models" / "adm" / "small.safetensors")
+        write_small_model(Path(folder) / "models" / "adm" / "small.safetensors")
         memory = under_load(server, options.prompts)
         two_clients(server, options.two)
         left = [path for path in Path(folder).rglob("*") if ".partial" in path.name]

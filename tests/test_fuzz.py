@@ -59,11 +59,11 @@ def test_what_is_no_sentence_is_found(monkeypatch, bad, why):
 
 def test_damage_of_one_file_does_not_reach_the_next():
     content = b'{"betas": [0.1, 0.2], "parts": {"unet": [1]}}'
-    alone = damaged(content, [content], random.Random(7))
+    values, alone = str(VALUES), damaged(content, [content], random.Random(7))
     for seed in range(2000):
         damaged(content, [content], random.Random(seed))
     assert damaged(content, [content], random.Random(7)) == alone
-    assert "[0.5, 0.999], {}, {'a': 1}]" in str(VALUES)
+    assert str(VALUES) == values
 
 
 def test_damage_is_the_same_for_the_same_numbers_and_of_many_kinds():
