@@ -61,7 +61,7 @@ def parse_args():
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--crop", type=int, default=96, help="pixels, a multiple of 16")
     parser.add_argument("--lr", type=float, default=5e-4, help="peak learning rate")
-    parser.add_argument("--detail", type=float, default=0.5, help="weight of the local detail")
+    parser.add_argument("--detail", type=float, default=0.1, help="weight of the local detail")
     parser.add_argument("--save-every", type=float, default=2, help="minutes")
     parser.add_argument("--threads", type=int, help="CPU threads")
     args = parser.parse_args()
@@ -119,11 +119,11 @@ def fidelity(decoded, x):
 
 
 def local_detail(decoded, x):
-    """How far sqrt(local energy) is apart, in 8x8 windows of three Laplacian levels of brightness
-    and of two colour differences.
+    """How many decades of local energy are apart, in 8x8 windows of three Laplacian levels of
+    brightness and of two colour differences.
 
     Squared errors alone are least where detail that cannot be told is left out; this asks for as
-    much of it as there was, wherever it lies.
+    much of it as there was, wherever it lies, and in decades for faint detail as for strong.
     """
     decoded, x = (
         torch.stack([p.mean(1), p[:, 0] - p[:, 1], p[:, 2] - p[:, 1]], 1) for p in (decoded, x)
@@ -135,7 +135,7 @@ def local_detail(decoded, x):
             F.avg_pool2d((picture - F.interpolate(half, scale_factor=2)).square(), 8, 4)
             for picture, half in zip((decoded, x), low, strict=True)
         ]
-        loss = loss + ((energies[0] + 1e-5).sqrt() - (energies[1] + 1e-5).sqrt()).abs().mean()
+        loss = loss + ((energies[0] + 1e-5).log10() - (energies[1] + 1e-5).log10()).abs().mean()
         decoded, x = low
     return loss
 

@@ -6,10 +6,13 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from training.render import HELD_OUT, render
+from training.scenery import scene
 
 FOLDER = Path(__file__).parents[1] / "ilvr" / "assets" / "references"
 SIZE, FINE = 256, 4  # pixels of a drawn picture; how much finer it is drawn
 LAKE, MEADOW, SUNSET, CALM, PEAKS = (HELD_OUT + i for i in (35, 78, 41, 17, 105))
+SCENES = {"lake": 300_015, "meadow": 300_014, "sunset": 300_012}
+SUNLIT_PEAKS = 300_005
 
 PIXEL_COLOURS = {
     ".": (110, 186, 240),
@@ -50,7 +53,8 @@ def main():
 
 def references() -> dict[str, Image.Image]:
     masked, mask = with_hole(drawn(PEAKS))
-    return {
+    scenes = {f"scene-{name}": detailed(seed) for name, seed in SCENES.items()}
+    return scenes | {
         "render-lake": drawn(LAKE),
         "render-meadow": drawn(MEADOW),
         "render-sunset": drawn(SUNSET),
@@ -59,12 +63,17 @@ def references() -> dict[str, Image.Image]:
         "scribble": scribble(),
         "pixel-art": pixel_art(),
         "masked-render": masked,
+        "masked-scene": with_hole(detailed(SUNLIT_PEAKS))[0],
         "mask": mask,
     }
 
 
 def drawn(seed) -> Image.Image:
     return Image.fromarray(render(seed))
+
+
+def detailed(number) -> Image.Image:
+    return Image.fromarray(scene(HELD_OUT + number))
 
 
 class Drawing:
