@@ -1,121 +1,108 @@
 """Few steps of the host's own samplers, guided: `python -m benchmarks.few_steps`.
 
-Runs in the newest ComfyUI found, on landscapes-64 with Karras noise levels. The references are
-held-out renders, each used once, the same for every row; agreement and distance are those of
-quality.py, detail is the standard deviation of what the filter takes away. What is finished is kept
-in output/, so that a stopped run goes on.
+What start.py measures, as rows "karras SAMPLER" of the same tables: in the newest ComfyUI found,
+with Karras noise levels, of which `start` reference leaves as many calls of the network as stand in
+brackets. The network computes in the type that the command line takes, by torch's autocast.
 """
 
-import argparse
-import sys
 from functools import partial
 
 import torch
 
-from benchmarks.start import detail
-from ilvr import contact_sheet, to_images
-from ilvr.checkpoint import BUNDLED
-from ilvr.evaluation.plan import digest
-from ilvr.image import seen
-from tooling.frechet import distance, features
+from benchmarks.start import folder, measure, parsed, tables
+from ilvr import LowPassFilter
+from ilvr.guidance import start_sigma
+from ilvr.settings import fastest_dtype
 from tooling.hosts import ROOT
 from tooling.in_host import run, start
-from tooling.pictures import generated, pictures, psnr
+from tooling.pictures import generated
 
-SAMPLERS = ["euler", "dpmpp_2m", "res_multistep", "lcm"]
-STEPS = [4, 8, 10, 20]
-SHOWN = 2  # which reference the sheet shows
+SAMPLERS = [f"karras {name}" for name in ("dpmpp_2m", "euler", "res_multistep", "lcm")]
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=512, help="images a row [512]")
-    parser.add_argument("--samplers", nargs="+", default=SAMPLERS)
-    parser.add_argument("--steps", nargs="+", type=int, default=STEPS, help="of the schedule")
-    parser.add_argument("--factor", type=float, default=8.0, help="N [8]")
-    parser.add_argument("--start", choices=["noise", "reference"], default="noise")
-    parser.add_argument("--bare", action="store_true", help="the samplers alone, for comparison")
-    options = parser.parse_args()
-    settings = options.samplers, options.steps, options.factor, options.start
-    run(inside, options.count, *settings, options.bare)
+    options = parsed(__doc__, SAMPLERS)
+    run(inside, options.rows, options.count)
 
 
-def inside(count, samplers, counts, factor, start_at, bare):
-    """The table and the sheet, in the host."""
-    name = "few-steps-bare" if bare else f"few-steps-{start_at}-{factor:g}"
-    out = ROOT / "output" / name
-    kept = out / digest([BUNDLED["landscapes-64"]])
-    start(out / "host")
+def inside(rows, count):
+    """The rows, in the host."""
+    start(ROOT / "output/few-steps/host")
     torch.set_num_threads(1)
-    guide = Guided(factor)
-    references = pictures(0, count)
-    real = features(pictures(10_000, 2000))
-    own = distance(features(references), real)
-    print(f"{count} references, N = {factor:g}, start at {start_at}; renders: {own:.3f}")
-    print("| sampler | steps | calls | agreement, dB | in 8 bits, dB | detail | Frechet distance |")
-    print("|---|---|---|---|---|---|---|")
-    rows = []
-    for sampler in samplers:
-        rows.append(list(to_images(references[SHOWN : SHOWN + 1])))
-        for steps in counts:
-            guide.calls.clear()
-            make = partial(guide.images, sampler, steps, start_at, bare)
-            images, _ = generated(kept / f"{sampler}-{steps}", references, make)
-            agreements = [psnr(x, references, factor) for x in (images, seen(images))]
-            calls = f"{min(guide.calls)}-{max(guide.calls)}" if guide.calls else ""
-            cells = (sampler, steps, calls, *(f"{a:.0f}" for a in agreements))
-            far, fine = distance(features(images), real), detail(images, factor).std()
-            print(f"| {' | '.join(map(str, cells))} | {fine:.4f} | {far:.3f} |")
-            sys.stdout.flush()
-            rows[-1] += to_images(images[SHOWN : SHOWN + 1])
-    sheet = contact_sheet(rows, ["reference", *(f"{n} steps" for n in counts)], samplers)
-    sheet.save(out / "few-steps.png")
+    guided = Guided()
+    measure(rows, count, guided.made, guided.calls)
+    print(tables(count))
 
 
 class Guided:
     """The bundled model under the pack's own nodes."""
 
-    def __init__(self, factor):
+    def __init__(self):
         import nodes
 
-        self.factor = factor
         self.nodes = nodes.NODE_CLASS_MAPPINGS
         name = "landscapes-64.safetensors"
         self.model, self.condition, self.vae = self.node("LoadUnconditionalModel", name)
-        self.calls: set[int] = set()  # of the network, an image
+        if fastest_dtype("cpu") == "bfloat16":
+            self.model.set_model_unet_function_wrapper(in_bfloat16)
 
     def node(self, name, *inputs, **named):
         return self.nodes[name].EXECUTE_NORMALIZED(*inputs, **named).args
 
-    @torch.inference_mode()
-    def images(self, sampler, steps, start_at, bare, y, seed):
-        """One after the other where each starts at a level of its own."""
-        size = len(y) if start_at == "noise" else 1
-        make = partial(self._batch, sampler, steps, start_at, bare)
-        return torch.cat([make(part, seed + i * size) for i, part in enumerate(y.split(size))])
+    def made(self, row, references, seed):
+        return generated(ROOT / folder(row, seed), references, partial(self.images, row, seed))[0]
 
-    def _batch(self, sampler, steps, start_at, bare, y, seed):
+    @torch.inference_mode()
+    def images(self, row, other, y, seed):
+        """Those that start at the same level in one batch."""
+        own = self.calls(row, y)
+        images = torch.empty_like(y)
+        for calls in set(own):
+            alike = [i for i, count in enumerate(own) if count == calls]
+            images[alike] = self.batch(row, y[alike], other + seed + alike[0], calls)
+        return images
+
+    def calls(self, row, y):
+        """Of the network, for each of the references y."""
+        _, begin, steps, factor = row.split("-")
+        if begin == "noise":
+            return [int(steps)] * len(y)
+        starts = start_sigma(y, LowPassFilter(float(factor)))
+        louder = (self.levels(int(steps)) >= starts[:, None]).sum(1)
+        return [int(steps) - max(int(n) - 1, 0) for n in louder]
+
+    def levels(self, steps):
+        import comfy.samplers
+
+        table = self.model.get_model_object("model_sampling")
+        return comfy.samplers.calculate_sigmas(table, "karras", steps)
+
+    def batch(self, row, y, seed, calls):
         import comfy.sample
         import comfy.samplers
 
+        name, begin, steps, factor = row.split("-")
         image = (y.movedim(1, -1) + 1) / 2  # BCHW in [-1, 1] -> BHWC in [0, 1]
         reference, latent = self.node("NoisedReference", image, self.vae, "fresh", len(y))
-        low_pass = self.node("LowPassFilter", self.factor, "cubic", True)[0]
-        sampler = comfy.samplers.sampler_object(sampler)
-        if not bare:
-            follow = {"low_pass": low_pass, "reference": reference, "start": start_at}
-            sampler = self.node("ILVRSampler", sampler, **follow)[0]
-        table = self.model.get_model_object("model_sampling")
-        sigmas = comfy.samplers.calculate_sigmas(table, "karras", steps)
+        low_pass = self.node("LowPassFilter", float(factor), "cubic", True)[0]
+        sampler = comfy.samplers.sampler_object(name.removeprefix("karras "))
+        follow = {"low_pass": low_pass, "reference": reference, "start": begin}
+        sampler = self.node("ILVRSampler", sampler, **follow)[0]
         noise = comfy.sample.prepare_noise(latent["samples"], seed)
         done: list[int] = []
         images = comfy.sample.sample_custom(
-            self.model, noise, 1.0, sampler, sigmas, self.condition, self.condition,
-            latent["samples"], disable_pbar=True, seed=seed,
+            self.model, noise, 1.0, sampler, self.levels(int(steps)),
+            self.condition, self.condition, latent["samples"], disable_pbar=True, seed=seed,
             callback=lambda i, x0, x, total: done.append(i),
         )  # fmt: skip
-        self.calls.add(len(done))
+        if len(done) != calls:
+            raise RuntimeError(f"{row} took {len(done)} steps, not {calls}")
         return images
+
+
+def in_bfloat16(network, given):
+    with torch.autocast(given["input"].device.type, torch.bfloat16):
+        return network(given["input"], given["timestep"], **given["c"])
 
 
 if __name__ == "__main__":

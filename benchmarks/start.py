@@ -28,36 +28,47 @@ KEPT = Path(__file__).with_suffix(".json")
 OUT = Path("output/start")
 PAIRS = 16  # references of which a second seed is drawn
 OTHER_SEED = 100_000
-ROWS = [
-    "-".join(map(str, row))
-    for row in itertools.product(
-        ("dpmpp_2m", "ddim"), ("reference", "noise"), (4, 6, 8, 12, 20), (4, 8, 16, 32)
-    )
-]
+RANGED = "agreement", "two seeds"
+STARTS, STEPS, FACTORS = ("reference", "noise"), (4, 6, 8, 12, 20), (4, 8, 16, 32)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=256, help="references [256]")
-    parser.add_argument("--rows", nargs="*", default=ROWS, help="such as dpmpp_2m-reference-6-8")
-    options = parser.parse_args()
+    options = parsed(__doc__, ["dpmpp_2m", "ddim"])
     torch.set_num_threads(1)
-    kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    measure(options.rows, options.count, made, steps)
+    print(tables(options.count))
+
+
+def parsed(doc, samplers):
+    combined = itertools.product(samplers, STARTS, STEPS, FACTORS)
+    rows = ["-".join(map(str, row)) for row in combined]
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--count", type=int, default=256, help="references [256]")
+    parser.add_argument("--rows", nargs="*", default=rows, help=f"such as {rows[0]}")
+    return parser.parse_args()
+
+
+def measure(rows, count, make, calls):
+    """Those that are not kept yet: the images are `make(row, references, seed)`, and
+    `calls(row, references)` counts those of the network for each."""
     real = features(pictures(10_000, 2000))
-    for row in options.rows:
-        if kept.get(row, {}).get("references", 0) < options.count:
-            kept[row] = measured(row, options.count, real)
-            with whole(KEPT) as file:
-                file.write_text(json.dumps(kept, indent=1) + "\n")
-    own = distance(features(pictures(0, options.count)), real)
-    print(f"{options.count} references; renders: {own:.3f}\n\n{table(kept)}")
+    for row in rows:
+        if found().get(row, {}).get("references", 0) < count:
+            own = calls(row, pictures(0, count))
+            result = {"calls": sorted({min(own), max(own)})} | measured(row, count, real, make)
+            with whole(KEPT) as file:  # another process may have added rows of its own
+                file.write_text(json.dumps(found() | {row: result}, indent=1) + "\n")
 
 
-def measured(row, count, real):
+def found():
+    return json.loads(KEPT.read_text()) if KEPT.exists() else {}
+
+
+def measured(row, count, real, make):
     references, factor = pictures(0, count), float(row.split("-")[-1])
-    images = made(row, references, 0)
+    images = make(row, references, 0)
     pairs = references[:PAIRS]
-    details = [detail(x, factor).flatten() for x in (images[:PAIRS], made(row, pairs, OTHER_SEED))]
+    details = [detail(x, factor).flatten() for x in (images[:PAIRS], make(row, pairs, OTHER_SEED))]
     return {
         "references": count,
         "distance": round(distance(features(images), real), 3),
@@ -68,43 +79,66 @@ def measured(row, count, real):
 
 
 def made(row, references, seed):
-    folder = OUT / digest([BUNDLED["landscapes-64"]]) / f"{row}-{seed}"
-    return generated(folder, references, partial(sampled, row, seed))[0]
+    return generated(folder(row, seed), references, partial(sampled, row, seed))[0]
+
+
+def steps(row, references):
+    return [int(row.split("-")[2])] * len(references)
+
+
+def folder(row, seed):
+    return OUT / digest([BUNDLED["landscapes-64"]]) / f"{row}-{seed}"
 
 
 def sampled(row, other, y, seed):
-    """One picture after the other, so that each starts at its own level."""
+    """From the reference one picture after the other, so that each starts at its own level."""
     sampler, start, steps, factor = row.split("-")
-    pictures = []
-    for i in range(len(y)):
-        refinement = Refinement(NoisedReference(y[i : i + 1]), LowPassFilter(float(factor)))
-        settings = {"sampler": sampler, "start": start, "steps": int(steps)}
-        pictures.append(sample(MODEL, [other + seed + i], refinement, **settings))
-    return torch.cat(pictures)
+    settings = {"sampler": sampler, "start": start, "steps": int(steps)}
+    size = len(y) if start == "noise" else 1
+    images = []
+    for first, part in zip(range(seed, seed + len(y), size), y.split(size)):
+        refinement = Refinement(NoisedReference(part), LowPassFilter(float(factor)))
+        seeds = [other + first + i for i in range(len(part))]
+        images.append(sample(MODEL, seeds, refinement, **settings))
+    return torch.cat(images)
 
 
 def detail(x, factor):
     return x - LowPassFilter(factor)(x)
 
 
-def place(row):
-    """Of a row in the table."""
-    sampler, start, steps, factor = row.split("-")
-    return sampler, start, int(steps), float(factor)
-
-
-def table(kept):
-    lines = [
-        "| sampler | start | steps | N | distance | detail | two seeds | agreement, dB | of |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row, found in sorted(kept.items(), key=lambda item: place(item[0])):
-        whole_run = kept.get(f"dpmpp_2m-noise-20-{row.split('-')[-1]}")
-        share = f"{found['detail'] / whole_run['detail']:.2f}" if whole_run else ""
-        pair = found.get("two seeds", "")
-        cells = [*row.split("-"), found["distance"], share, pair, found["agreement"]]
-        lines.append(f"| {' | '.join(map(str, cells))} | {found['references']} |")
+def tables(count):
+    """Of all rows that are kept with at least so many references, a table for each N, as text."""
+    kept = {
+        tuple(row.split("-")): result
+        for row, result in found().items()
+        if result["references"] >= count
+    }
+    own = distance(features(pictures(0, count)), features(pictures(10_000, 2000)))
+    lines = [f"{count} references; renders: {own:.3f}"]
+    lines += [f"{name} {extremes(r[name] for r in kept.values())}" for name in RANGED]
+    for factor in FACTORS:
+        lines += ["", f"| N = {factor} | start |" + "".join(f" {n} steps |" for n in STEPS)]
+        lines.append("|---|---|" + "---|" * len(STEPS))
+        for sampler, start in sorted({row[:2] for row in kept}):
+            rows = [(sampler, start, str(steps), str(factor)) for steps in STEPS]
+            cells = [sampler, start, *(cell(row, kept) for row in rows)]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def cell(row, kept):
+    """Distance, share of the detail and, where some of the steps are left out, the calls."""
+    if row not in kept:
+        return ""
+    result, whole_run = kept[row], kept[("dpmpp_2m", "noise", "20", row[-1])]
+    text = f"{result['distance']:.3f}, {result['detail'] / whole_run['detail']:.2f}"
+    return text if result["calls"] == [int(row[2])] else f"{text} ({extremes(result['calls'])})"
+
+
+def extremes(values):
+    low, *_, high = sorted([*values] * 2)
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 if __name__ == "__main__":

@@ -73,8 +73,8 @@ def band_pass_filter():
 
 def noised_reference():
     seeds = 1, 3
-    filled = images("masked-scene", 1, seeds, mask="mask")
-    given = {"image": shown("masked-scene"), "mask": shown("mask")}
+    filled = images("masked-scene", 1, seeds, mask="mask-scene")
+    given = {"image": shown("masked-scene"), "mask": shown("mask-scene")}
     return pairs({**given, **{f"seed {seed}": made for seed, made in zip(seeds, filled)}})
 
 

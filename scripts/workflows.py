@@ -125,7 +125,7 @@ def scribbles(c):
 
 
 def hole(c):
-    shape = example(c, "mask", 480)
+    shape = example(c, "mask-scene", 480)
     mask = put(c, 1, "ImageToMask", 480, image=shape["IMAGE"], channel="red")
     title = "Reference, and a mask of what is known"
     alone(c, *bundled(c, "masked-scene", low_pass(c, 1), seed=13, title=title, mask=mask), 700)

@@ -53,6 +53,7 @@ def main():
 
 def references() -> dict[str, Image.Image]:
     masked, mask = with_hole(drawn(PEAKS))
+    masked_scene, mask_scene = with_hole(detailed(SUNLIT_PEAKS))
     scenes = {f"scene-{name}": detailed(seed) for name, seed in SCENES.items()}
     return scenes | {
         "render-lake": drawn(LAKE),
@@ -63,8 +64,9 @@ def references() -> dict[str, Image.Image]:
         "scribble": scribble(),
         "pixel-art": pixel_art(),
         "masked-render": masked,
-        "masked-scene": with_hole(detailed(SUNLIT_PEAKS))[0],
+        "masked-scene": masked_scene,
         "mask": mask,
+        "mask-scene": mask_scene,
     }
 
 
