@@ -131,8 +131,9 @@ def cell(row, kept):
     """Distance, share of the detail and, where some of the steps are left out, the calls."""
     if row not in kept:
         return ""
-    result, whole_run = kept[row], kept[("dpmpp_2m", "noise", "20", row[-1])]
-    text = f"{result['distance']:.3f}, {result['detail'] / whole_run['detail']:.2f}"
+    result, text = kept[row], f"{kept[row]['distance']:.3f}"
+    if whole_run := kept.get(("dpmpp_2m", "noise", "20", row[-1])):
+        text += f", {result['detail'] / whole_run['detail']:.2f}"
     return text if result["calls"] == [int(row[2])] else f"{text} ({extremes(result['calls'])})"
 
 
