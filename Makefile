@@ -9,9 +9,9 @@ REFERENCES := ilvr/assets/references
 .PHONY: demo test comfyui lint fuzz benchmark evaluate pictures package docs clean
 
 demo: $(VENV)/.ready
-	$(RUN) -m ilvr sample $(REFERENCES)/render-lake.png $(REFERENCES)/clip-art.png $(REFERENCES)/scribble.png $(REFERENCES)/pixel-art.png --factor 32 --count 4 --out output
-	$(RUN) -m ilvr sweep $(REFERENCES)/render-lake.png --factors 16 32 64 128 256 --ranges 0 250 500 750 --count 1 --out output
-	@echo "Look at output/sheet.png and output/sweep-render-lake.png."
+	$(RUN) -m ilvr sample $(REFERENCES)/scene-lake.png $(REFERENCES)/clip-art.png $(REFERENCES)/scribble.png $(REFERENCES)/pixel-art.png --factor 32 --count 4 --out output
+	$(RUN) -m ilvr sweep $(REFERENCES)/scene-lake.png --factors 16 32 64 128 256 --ranges 0 250 500 750 --count 1 --out output
+	@echo "Look at output/sheet.png and output/sweep-scene-lake.png."
 
 test: $(VENV)/.ready-test lint
 	$(RUN) -m pytest -n 2 --dist loadfile
@@ -48,13 +48,13 @@ evaluate: $(VENV)/.ready-test
 # The pictures of the READMEs, of docs/, of the help and of the templates; the templates' need a ComfyUI.
 pictures: $(VENV)/.ready-test
 	rm -rf output/pictures
-	$(RUN) -m ilvr sweep $(REFERENCES)/render-meadow.png --factors 16 32 64 128 256 --ranges 0 250 500 750 --count 1 --seed 1 --out output/pictures
+	$(RUN) -m ilvr sweep $(REFERENCES)/scene-meadow.png --factors 16 32 64 128 256 --ranges 0 250 500 750 --count 1 --seed 1 --out output/pictures
 	$(RUN) -m ilvr sample $(addprefix $(REFERENCES)/,clip-art.png clip-art-sunset.png pixel-art.png scribble.png) --factor 32 --count 4 --out output/pictures
-	$(RUN) -m ilvr sample $(REFERENCES)/masked-render.png --mask $(REFERENCES)/mask.png --factor 1 --start noise --count 4 --out output/pictures/inpainting
+	$(RUN) -m ilvr sample $(REFERENCES)/masked-scene.png --mask $(REFERENCES)/mask-scene.png --factor 1 --start noise --count 4 --out output/pictures/inpainting
 	$(RUN) -m benchmarks.unconditional --model landscapes-64 landscapes-256 --count 32 --out output/pictures
 	$(RUN) -m benchmarks.alternatives --count 0 --out output/pictures
 	mkdir -p docs
-	cp output/pictures/sweep-render-meadow.png docs/factors-and-ranges.png
+	cp output/pictures/sweep-scene-meadow.png docs/factors-and-ranges.png
 	cp output/pictures/sheet.png docs/references.png
 	cp output/pictures/inpainting/sheet.png docs/inpainting.png
 	cp output/pictures/landscapes-64-ddpm.png docs/unconditional-ddpm.png

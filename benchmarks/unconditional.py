@@ -2,9 +2,10 @@
 
 In the type that the command line takes. The Frechet distance (28 features, see tooling/frechet.py)
 of samples to as many held-out renders of their size, beside that of other renders to them, and
-their variety: the standard deviations of the features as a share of the renders', in the mean. What
-is finished is kept in output/unconditional/, so that a stopped run goes on. The sheet of a sampler
-shows its first 32 pictures.
+their variety: the standard deviations of the features as a share of the renders', in the mean.
+Larger pictures are also compared reduced to 64 pixels. What is finished is kept in
+output/unconditional/, so that a stopped run goes on. The sheet of a sampler shows its first 32
+pictures.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from itertools import product
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from tqdm import tqdm
 
 from ilvr import contact_sheet, load, sample, to_images
@@ -24,6 +26,7 @@ from tooling.pictures import BATCH, pictures
 
 STEPS = {"dpmpp_2m": 20, "ddpm": 100}
 SHOWN, ROW = 32, 8
+REDUCED = 64  # pixels
 
 
 def main():
@@ -40,27 +43,35 @@ def main():
 
 
 def report(name, sampler, count, out):
-    """Prints a line of numbers and draws the sheet of one model and sampler."""
+    """Prints the numbers and draws the sheet of one model and sampler."""
     model = load(name, dtype=getattr(torch, fastest_dtype("cpu")))
     size = model.configuration.picture_size
     real, others = (rendered(out, start, count, size) for start in (10_000, 20_000))
     made = partial(sampled, model, sampler)
-    found, shown = kept(out / digest([located(name)]) / sampler, count, made)
-    variety = (found.std(0) / real.std(0)).mean()
-    print(
-        f"{count} of {name.stem}, {sampler}, {STEPS[sampler]} steps: {distance(found, real):.3f}, "
-        f"variety {variety:.2f}; renders: {distance(others, real):.3f}",
-        flush=True,
-    )
+    folder = out / digest([located(name)]) / f"{sampler}-{STEPS[sampler]}"
+    found, shown = kept(folder, count, made)
+    print(f"{count} of {name.stem}, {sampler}, {STEPS[sampler]} steps")
+    for i, side in enumerate(sizes(size)):
+        theirs, ours = real[:, i], found[:, i]
+        variety = (ours.std(0) / theirs.std(0)).mean()
+        print(
+            f"at {side} pixels: {distance(ours, theirs):.3f}, variety {variety:.2f}; "
+            f"renders: {distance(others[:, i], theirs):.3f}",
+            flush=True,
+        )
     images = to_images(shown[:SHOWN])
     rows = [images[i : i + ROW] for i in range(0, len(images), ROW)]
     contact_sheet(rows).save(out / f"{name.stem}-{sampler}.png")
 
 
+def sizes(size):
+    return [size, REDUCED] if size > REDUCED else [size]
+
+
 def rendered(out, start, count, size):
     """Features of held-out renders."""
     made = lambda first, last: pictures(start + first, last - first, size)  # noqa: E731
-    return kept(out / f"renders-{size}-{start}", count, made)[0]
+    return kept(out / f"held-out-{size}-{start}", count, made)[0]
 
 
 def sampled(model, sampler, first, last):
@@ -68,8 +79,8 @@ def sampled(model, sampler, first, last):
 
 
 def kept(folder, count, make):
-    """(features (count, 28), SHOWN pictures or some more) of what `make(first, last)` gives, in
-    batches; those already in the folder are read."""
+    """(features (count, sizes, 28), SHOWN pictures or some more) of what `make(first, last)` gives,
+    in batches; those already in the folder are read."""
     folder.mkdir(parents=True, exist_ok=True)
     found, shown = [], []
     for first in tqdm(range(0, count, BATCH), folder.name, disable=None, leave=False):
@@ -77,7 +88,9 @@ def kept(folder, count, make):
         file = folder / f"{first}-{last}.pt"
         if not file.exists():
             images = make(first, last)
-            torch.save((features(images), images.half() if first < SHOWN else None), file)
+            scales = [F.adaptive_avg_pool2d(images, s) for s in sizes(images.shape[-1])]
+            measured = torch.stack([features(scaled) for scaled in scales], dim=1)
+            torch.save((measured, images.half() if first < SHOWN else None), file)
         numbers, images = torch.load(file)
         found.append(numbers)
         shown += [] if images is None else [images.float()]

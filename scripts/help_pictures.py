@@ -61,28 +61,28 @@ def pairs(panels):
 
 
 def low_pass_filter():
-    panels = {f"N = {n}": image("render-lake", n) for n in (16, 64, 256)}
-    return pairs({"reference": shown("render-lake"), **panels})
+    panels = {f"N = {n}": image("scene-lake", n) for n in (16, 64, 256)}
+    return pairs({"reference": shown("scene-lake"), **panels})
 
 
 def band_pass_filter():
     kept = [ilvr.BandPassFilter(*ends) for ends in ((1, 128), (1, 64), (16, 128))]
-    panels = {low_pass.title: image("render-lake", low_pass) for low_pass in kept}
-    return pairs({"reference": shown("render-lake"), **panels})
+    panels = {low_pass.title: image("scene-lake", low_pass) for low_pass in kept}
+    return pairs({"reference": shown("scene-lake"), **panels})
 
 
 def noised_reference():
     seeds = 1, 3
-    filled = images("masked-render", 1, seeds, mask="mask")
-    given = {"image": shown("masked-render"), "mask": shown("mask")}
+    filled = images("masked-scene", 1, seeds, mask="mask-scene")
+    given = {"image": shown("masked-scene"), "mask": shown("mask-scene")}
     return pairs({**given, **{f"seed {seed}": made for seed, made in zip(seeds, filled)}})
 
 
 def conditioning_range():
     panels = {
-        f"1000 to {end}": image("render-meadow", 16, ends=(1000, end)) for end in (0, 500, 750)
+        f"1000 to {end}": image("scene-meadow", 16, ends=(1000, end)) for end in (0, 500, 750)
     }
-    return pairs({"reference": shown("render-meadow"), **panels})
+    return pairs({"reference": shown("scene-meadow"), **panels})
 
 
 def ilvr_sampler():
@@ -94,7 +94,7 @@ def ilvr_sampler():
 def start():
     """For docs/: few steps from noise and from where the reference has decided."""
     counts, rows, labels = (4, 6, 8, 20), [], []
-    for name in ("render-lake", "clip-art"):
+    for name in ("scene-lake", "clip-art"):
         for begin in ("noise", "reference"):
             made = [image(name, 32, steps=steps, start=begin) for steps in counts]
             rows.append([shown(name), *made])
@@ -105,10 +105,10 @@ def start():
 
 def apply_ilvr():
     panels = {
-        f"strength {strength:g}": image("render-lake", 16, guide="prediction", strength=strength)
+        f"strength {strength:g}": image("scene-lake", 16, guide="prediction", strength=strength)
         for strength in (0, 0.5, 1)
     }
-    return pairs({"reference": shown("render-lake"), **panels})
+    return pairs({"reference": shown("scene-lake"), **panels})
 
 
 def apply_low_pass():
@@ -122,7 +122,7 @@ def apply_low_pass():
 
 
 def match_low_frequencies():
-    picture = ilvr.load_image(path("render-lake"), 256)
+    picture = ilvr.load_image(path("scene-lake"), 256)
     reference = ilvr.NoisedReference(picture)
     followed = ilvr.Refinement(ilvr.NoisedReference(MODEL.encode(picture)), ilvr.LowPassFilter(16))
     cast = 0.7 * ilvr.sample(MODEL, [1], followed) + CAST
@@ -131,7 +131,7 @@ def match_low_frequencies():
         for n in (128, 32)
     }
     panels = {name: ilvr.to_images(picture)[0] for name, picture in made.items()}
-    return pairs({"reference": shown("render-lake"), **panels})
+    return pairs({"reference": shown("scene-lake"), **panels})
 
 
 def load_unconditional_model():
@@ -158,7 +158,7 @@ def respaced_scheduler():
 
 def ilvr_sweep():
     factors, ends = (16, 64), (0, 500)
-    rows = [[image("render-meadow", n, ends=(1000, end)) for n in factors] for end in ends]
+    rows = [[image("scene-meadow", n, ends=(1000, end)) for n in factors] for end in ends]
     columns, labels = [f"N = {n}" for n in factors], [f"1000-{end}" for end in ends]
     return ilvr.contact_sheet(rows, columns, labels, cell=CELL)
 
@@ -172,7 +172,7 @@ def contact_sheet():
 
 
 def example_reference():
-    names = ["render-lake", "clip-art", "pixel-art", "scribble"]
+    names = ["scene-lake", "clip-art", "pixel-art", "scribble"]
     return pairs({name: shown(name) for name in names})
 
 

@@ -103,7 +103,7 @@ def alone(c, images, reference, y=640, **options):
 
 def factors_and_ranges(c):
     """As Fig. 4 and 5 of the paper in one."""
-    model, picture = bundled_model(c), example(c, "render-lake", 380)
+    model, picture = bundled_model(c), example(c, "scene-lake", 380)
     y = noised(c, picture["IMAGE"], model["VAE"], y=380)
     c.group("Reference", picture, y)
     factors = ", ".join(f"{at_256(n):g}" for n in (16, 32, 64, 128, 256))
@@ -125,20 +125,20 @@ def scribbles(c):
 
 
 def hole(c):
-    shape = example(c, "mask", 480)
+    shape = example(c, "mask-scene", 480)
     mask = put(c, 1, "ImageToMask", 480, image=shape["IMAGE"], channel="red")
     title = "Reference, and a mask of what is known"
-    alone(c, *bundled(c, "masked-render", low_pass(c, 1), seed=13, title=title, mask=mask), 700)
+    alone(c, *bundled(c, "masked-scene", low_pass(c, 1), seed=13, title=title, mask=mask), 700)
 
 
 def relight(c):
     kept = put(c, 1, "BandPassFilter", 0, finest=1, coarsest=at_256(128))
-    alone(c, *bundled(c, "render-lake", kept, seed=13))
+    alone(c, *bundled(c, "scene-lake", kept, seed=13))
 
 
 def recolour(c):
     kept = low_pass(c, 1, channels="luminance")
-    alone(c, *bundled(c, "render-meadow", kept, seed=3))
+    alone(c, *bundled(c, "scene-meadow", kept, seed=3))
 
 
 def sd15(c):

@@ -1,24 +1,29 @@
 """Trains the autoencoder of the latent model: `python -m training.autoencoder --minutes 30`.
 
 Stop it with Ctrl-C; the same command goes on from there. `--decoder-only` leaves the latents
-as they are.
+as they are; with `--remade MODEL` the decoder learns from latents that this model paints, too.
 """
 
 import argparse
 import math
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
+from tqdm import tqdm
 
-from ilvr.autoencoder import Autoencoder
+from ilvr import LowPassFilter, NoisedReference, Refinement, load, steps
+from ilvr.autoencoder import COMPRESSION, Autoencoder
 from ilvr.disk import whole
 from training import data
 from training.train import has_bfloat16
 
+REMADE, REMADE_BATCH = 1024, 16  # scenes that ILVR remakes
+REMADE_FACTOR = 16  # what they keep of their scenes
 NOISE = 0.05  # standard deviation of what is added to latents
 KEPT_WITHIN = 2.5  # latents beyond it are pulled back
 
@@ -57,6 +62,7 @@ def parse_args():
     parser.add_argument("--scenes", type=Path, default=Path("training/runs/scenes"))
     parser.add_argument("--init", type=Path, help="weights (.safetensors) to start from")
     parser.add_argument("--decoder-only", action="store_true", help="hold the encoder still")
+    parser.add_argument("--remade", type=Path, help="a model's file; its ILVR paints latents")
     parser.add_argument("--minutes", type=float, default=30, help="pauses not counted")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--crop", type=int, default=96, help="pixels, a multiple of 16")
@@ -65,6 +71,8 @@ def parse_args():
     parser.add_argument("--save-every", type=float, default=2, help="minutes")
     parser.add_argument("--threads", type=int, help="CPU threads")
     args = parser.parse_args()
+    if args.remade and not args.decoder_only:
+        parser.error("--remade teaches the decoder only: give --decoder-only too.")
     args.out = Path(__file__).parent / "runs" / args.name
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -76,19 +84,26 @@ def train(model, optimiser, progress, args, device):
     torch.manual_seed(progress["seen"])
     now = saved = time.time()
     pictures, losses = data.scenes(args.scenes), []
+    latents = args.remade and remade(pictures, args, device)
     while (done := progress["seconds"] / 60 / args.minutes) < 1:
         rate = min(progress["steps"] / 50 + 0.02, 1) * (1 + math.cos(math.pi * done)) / 2
         optimiser.param_groups[0]["lr"] = args.lr * rate
-        x = data.crops(pictures, args.batch, args.crop, rng)
-        x = x.to(device, memory_format=torch.channels_last)
+        turn = progress["steps"] % 3
+        if args.remade and turn == 2:
+            given = remade_crops(pictures, latents, args.batch, args.crop, rng)
+            loss_of = remade_criterion
+        else:
+            given = (data.crops(pictures, args.batch, args.crop, rng),)
+            loss_of = partial(criterion, coarse=turn == 0)
+        given = (part.to(device, memory_format=torch.channels_last) for part in given)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bfloat16(device)):
-            loss = criterion(model, x, coarse=progress["steps"] % 3 == 0, detail=args.detail)
+            loss = loss_of(model, *given, detail=args.detail)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         optimiser.zero_grad()
         losses.append(loss.item())
-        progress["seen"] += len(x)
+        progress["seen"] += args.batch
         progress["steps"] += 1
         before, now = now, time.time()
         progress["seconds"] += now - before
@@ -119,25 +134,73 @@ def fidelity(decoded, x):
 
 
 def local_detail(decoded, x):
-    """How many decades of local energy are apart, in 8x8 windows of three Laplacian levels of
-    brightness and of two colour differences.
+    """How many decades of energy are apart in overlapping windows of 8x8.
 
     Squared errors alone are least where detail that cannot be told is left out; this asks for as
     much of it as there was, wherever it lies, and in decades for faint detail as for strong.
     """
+    return sum(apart.abs().mean() for apart in decades(decoded, x, lambda level: 8, overlap=2))
+
+
+def decades(decoded, x, window, overlap):
+    """log10 of the energy of the one over that of the other, in windows of three Laplacian levels
+    of brightness and of two colour differences; `window(level)` in pixels of the level."""
     decoded, x = (
         torch.stack([p.mean(1), p[:, 0] - p[:, 1], p[:, 2] - p[:, 1]], 1) for p in (decoded, x)
     )
-    loss = 0
-    for _ in range(3):
+    for level in range(3):
+        size = window(level)
         low = [F.avg_pool2d(picture, 2) for picture in (decoded, x)]
-        energies = [
-            F.avg_pool2d((picture - F.interpolate(half, scale_factor=2)).square(), 8, 4)
+        detail = [
+            picture - F.interpolate(half, scale_factor=2, mode="bilinear")
             for picture, half in zip((decoded, x), low, strict=True)
         ]
-        loss = loss + ((energies[0] + 1e-5).log10() - (energies[1] + 1e-5).log10()).abs().mean()
+        ours, theirs = (F.avg_pool2d(part.square(), size, size // overlap) for part in detail)
+        yield (ours + 1e-5).log10() - (theirs + 1e-5).log10()
         decoded, x = low
-    return loss
+
+
+def remade(shards, args, device):
+    """(REMADE, C, H, W) latents that ILVR made of the first scenes, kept in `remade.pt`."""
+    path = args.out / "remade.pt"
+    if path.exists():
+        return torch.load(path)
+    dtype = torch.bfloat16 if has_bfloat16(device) else torch.float32
+    model, latents = load(args.remade, device, dtype), []
+    for first in tqdm(range(0, REMADE, REMADE_BATCH), "Remaking scenes"):
+        seeds = range(first, first + REMADE_BATCH)
+        scenes = data.tensor(np.stack([scene(shards, seed) for seed in seeds]))
+        reference = NoisedReference(model.encode(scenes.to(device)))
+        refinement = Refinement(reference, LowPassFilter(REMADE_FACTOR))
+        *_, last = steps(model, seeds, refinement, start="reference")
+        latents.append(last.x.float().cpu())
+    torch.save(torch.cat(latents), path)
+    return torch.cat(latents)
+
+
+def scene(shards, index):
+    return shards[index // data.SHARD][index % data.SHARD]
+
+
+def remade_crops(shards, latents, count, size, rng):
+    """Latents (count, C, size / 8, size / 8), and (count, 3, size, size) of their scenes."""
+    z, x = [], []
+    for index in rng.integers(len(latents), size=count):
+        cells = size // COMPRESSION
+        row, column = rng.integers(0, latents.shape[-1] - cells + 1, 2)
+        z.append(latents[index, :, row : row + cells, column : column + cells])
+        top, left = row * COMPRESSION, column * COMPRESSION
+        x.append(scene(shards, index)[top : top + size, left : left + size])
+    return torch.stack(z), data.tensor(np.stack(x))
+
+
+def remade_criterion(model, z, x, detail):
+    """The loss of latents z whose picture keeps the low frequencies of x, and has to have as much
+    detail, not the same."""
+    decoded = model.decode(z).float()
+    coarse = fidelity(*(F.avg_pool2d(picture, REMADE_FACTOR) for picture in (decoded, x)))
+    apart = decades(decoded, x, lambda level: 32 >> level, overlap=2)
+    return coarse + detail * sum(part.square().mean() for part in apart)
 
 
 def save(model, optimiser, progress, args):

@@ -88,7 +88,7 @@ def batch(pictures: np.ndarray, count: int, rng: np.random.Generator) -> torch.T
     chosen = pictures[np.sort(rng.integers(len(pictures), size=count))]
     flip = rng.random(count) < 0.5
     chosen = np.where(flip[:, None, None, None], chosen[:, :, ::-1], chosen)
-    return torch.from_numpy(chosen).permute(0, 3, 1, 2).float().contiguous() / 127.5 - 1
+    return tensor(chosen)
 
 
 def crops(
@@ -103,8 +103,12 @@ def crops(
         square = picture[y : y + size, x : x + size]
         return square[:, ::-1] if rng.random() < 0.5 else square
 
-    chosen = np.stack([one() for _ in range(count)])
-    return torch.from_numpy(chosen).permute(0, 3, 1, 2).float().contiguous() / 127.5 - 1
+    return tensor(np.stack([one() for _ in range(count)]))
+
+
+def tensor(pictures: np.ndarray) -> torch.Tensor:
+    """(N, H, W, 3) uint8 -> (N, 3, H, W) in [-1, 1]."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().contiguous() / 127.5 - 1
 
 
 def main():

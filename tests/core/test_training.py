@@ -4,13 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file
 
-from ilvr import load, sample
+from ilvr import LowPassFilter, load, sample
 from ilvr.autoencoder import Autoencoder
+from ilvr.checkpoint import located
 from ilvr.schedule import NoiseSchedule
 from training import autoencoder
+from training.data import tensor
 from training.latent import Balance, normalise
 from training.loss import Posterior, bound, varied
 from training.render import HELD_OUT, render
@@ -122,3 +125,33 @@ def test_the_autoencoders_training_goes_on_where_it_stopped(tmp_path, monkeypatc
     assert "Going on after" in capsys.readouterr().out
     state = load_file(tmp_path / "run" / "autoencoder.safetensors")
     assert all(tensor.isfinite().all() for tensor in state.values())
+
+
+def test_the_decoder_learns_from_latents_that_keep_the_scenes_low_frequencies(
+    tmp_path, monkeypatch
+):
+    pictures = np.zeros((64, 256, 256, 3), np.uint8)
+    pictures[:2] = scene(0), scene(1)
+    np.save(tmp_path / "00000000.npy", pictures)
+    monkeypatch.setattr(autoencoder, "REMADE", 2)
+    monkeypatch.setattr(autoencoder, "REMADE_BATCH", 2)
+    options = ["--name", str(tmp_path / "run"), "--scenes", str(tmp_path), "--minutes", "0.05"]
+    bundled = ["--init", str(located("landscapes-256")), "--remade", "landscapes-256"]
+    monkeypatch.setattr("sys.argv", ["autoencoder", *options, *bundled, "--decoder-only"])
+    autoencoder.main()
+
+    remade, model = torch.load(tmp_path / "run" / "remade.pt"), load("landscapes-256")
+    z = model.encode(tensor(pictures[:2]))
+    low = LowPassFilter(2)
+    torch.testing.assert_close(low(remade), low(z), atol=1e-2, rtol=0)
+    assert (remade - z).std() > 0.1
+    rng = np.random.default_rng(0)
+    latents, crops = autoencoder.remade_crops([pictures], remade, 4, 96, rng)
+    coarse = [F.avg_pool2d(p, 32) for p in (model.decode(latents), crops)]
+    assert (coarse[0] - coarse[1]).abs().mean() < 0.05
+    trained = load_file(tmp_path / "run" / "autoencoder.safetensors")
+    before = load_file(located("landscapes-256"))
+    same = [torch.equal(before[name], value) for name, value in trained.items()]
+    assert [name for name, kept in zip(trained, same, strict=True) if not kept]
+    encoder = [kept for name, kept in zip(trained, same, strict=True) if "encoder" in name]
+    assert all(encoder)
