@@ -50,7 +50,7 @@ pictures: $(VENV)/.ready-test
 	rm -rf output/pictures
 	$(RUN) -m ilvr sweep $(REFERENCES)/scene-meadow.png --factors 16 32 64 128 256 --ranges 0 250 500 750 --count 1 --seed 1 --out output/pictures
 	$(RUN) -m ilvr sample $(addprefix $(REFERENCES)/,clip-art.png clip-art-sunset.png pixel-art.png scribble.png) --factor 32 --count 4 --out output/pictures
-	$(RUN) -m ilvr sample $(REFERENCES)/masked-scene.png --mask $(REFERENCES)/mask-scene.png --factor 1 --start noise --count 4 --out output/pictures/inpainting
+	$(RUN) -m ilvr sample $(REFERENCES)/masked-scene.png --mask $(REFERENCES)/mask-scene.png --factor 1 --count 4 --out output/pictures/inpainting
 	$(RUN) -m benchmarks.unconditional --model landscapes-64 landscapes-256 --count 32 --out output/pictures
 	$(RUN) -m benchmarks.alternatives --count 0 --out output/pictures
 	mkdir -p docs

@@ -174,6 +174,8 @@ class _Run:
     def title(self, what):
         """Of a sheet whose pictures are finished: what is on it, and how it was sampled."""
         start = self.settings.sampling["start"]
+        if self.starts == {1000.0}:  # a mask or a filter may leave nothing to start from
+            start = "noise"
         start = start if isinstance(start, str) else f"timestep {start:g}"
         steps = self.settings.respacing or " or ".join(map(str, sorted(self.counts)))
         return f"{what}; {self.settings.sampler}, {steps} steps from {start}"
@@ -198,7 +200,8 @@ class _Run:
             _warn(f"a batch of {batch} does not fit into memory; it is taken {together} at a time.")
         self.out = writable_folder(self.settings.out)
         clear(self.out)
-        self.left, self.counts = images * len(filters) * len(spans), set()
+        self.left = images * len(filters) * len(spans)
+        self.counts, self.starts = set(), set()
         self.bar = tqdm(total=0, unit="step", disable=None, dynamic_ncols=True)
 
     def images(self, jobs, low_pass, span):
@@ -207,6 +210,7 @@ class _Run:
         What is in a batch starts at one level, so that no picture depends on the others.
         """
         starts = {path: self._start(path, low_pass, span) for path, _ in jobs}
+        self.starts.update(starts.values())
         size = self.settings.batch_size
         for _, group in itertools.groupby(jobs, lambda job: starts[job[0]]):
             alike = list(group)

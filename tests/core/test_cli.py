@@ -154,6 +154,15 @@ def test_a_masked_reference_at_factor_one_keeps_the_known_pixels(tmp_path):
     assert np.abs(result[:, 32:] - reference[:, 32:]).mean() > 5
 
 
+def test_a_sheet_says_noise_where_a_mask_leaves_nothing_to_start_from(tmp_path):
+    sheets = {}
+    for start in ("reference", "noise"):
+        own = ["--mask", MASK, "--start", start, "--out", tmp_path / start, "--count", 1]
+        assert run("sample", MASKED, *own, *QUICK) == 0
+        sheets[start] = pixels(tmp_path / start / "sheet.png")
+    assert np.array_equal(sheets["reference"], sheets["noise"])
+
+
 def test_every_option_of_sampling_has_an_effect(tmp_path):
     variants = {
         "base": [],
