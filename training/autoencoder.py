@@ -134,17 +134,18 @@ def fidelity(decoded, x):
 
 
 def local_detail(decoded, x):
-    """How many decades of energy are apart in overlapping windows of 8x8.
+    """How many decades of energy are apart in windows of 8x8.
 
     Squared errors alone are least where detail that cannot be told is left out; this asks for as
     much of it as there was, wherever it lies, and in decades for faint detail as for strong.
     """
-    return sum(apart.abs().mean() for apart in decades(decoded, x, lambda level: 8, overlap=2))
+    return sum(apart.abs().mean() for apart in decades(decoded, x, lambda level: 8))
 
 
-def decades(decoded, x, window, overlap):
-    """log10 of the energy of the one over that of the other, in windows of three Laplacian levels
-    of brightness and of two colour differences; `window(level)` in pixels of the level."""
+def decades(decoded, x, window):
+    """log10 of the energy of the one over that of the other, in windows, half over each other, of
+    three Laplacian levels of brightness and of two colour differences; `window(level)` is the side
+    in pixels of the level."""
     decoded, x = (
         torch.stack([p.mean(1), p[:, 0] - p[:, 1], p[:, 2] - p[:, 1]], 1) for p in (decoded, x)
     )
@@ -155,19 +156,20 @@ def decades(decoded, x, window, overlap):
             picture - F.interpolate(half, scale_factor=2, mode="bilinear")
             for picture, half in zip((decoded, x), low, strict=True)
         ]
-        ours, theirs = (F.avg_pool2d(part.square(), size, size // overlap) for part in detail)
+        ours, theirs = (F.avg_pool2d(part.square(), size, size // 2) for part in detail)
         yield (ours + 1e-5).log10() - (theirs + 1e-5).log10()
         decoded, x = low
 
 
 def remade(shards, args, device):
-    """(REMADE, C, H, W) latents that ILVR made of the first scenes, kept in `remade.pt`."""
+    """(N, C, H, W) latents that ILVR made of at most REMADE scenes, kept in `remade.pt`."""
     path = args.out / "remade.pt"
     if path.exists():
         return torch.load(path)
     dtype = torch.bfloat16 if has_bfloat16(device) else torch.float32
     model, latents = load(args.remade, device, dtype), []
-    for first in tqdm(range(0, REMADE, REMADE_BATCH), "Remaking scenes"):
+    count = min(REMADE, len(shards) * data.SHARD)
+    for first in tqdm(range(0, count, REMADE_BATCH), "Remaking scenes"):
         seeds = range(first, first + REMADE_BATCH)
         scenes = data.tensor(np.stack([scene(shards, seed) for seed in seeds]))
         reference = NoisedReference(model.encode(scenes.to(device)))
@@ -199,7 +201,7 @@ def remade_criterion(model, z, x, detail):
     detail, not the same."""
     decoded = model.decode(z).float()
     coarse = fidelity(*(F.avg_pool2d(picture, REMADE_FACTOR) for picture in (decoded, x)))
-    apart = decades(decoded, x, lambda level: 32 >> level, overlap=2)
+    apart = decades(decoded, x, lambda level: 32 >> level)
     return coarse + detail * sum(part.square().mean() for part in apart)
 
 
