@@ -139,18 +139,17 @@ def local_detail(decoded, x):
     Squared errors alone are least where detail that cannot be told is left out; this asks for as
     much of it as there was, wherever it lies, and in decades for faint detail as for strong.
     """
-    return sum(apart.abs().mean() for apart in decades(decoded, x, lambda level: 8))
+    return sum(apart.abs().mean() for apart in decades(decoded, x, (8, 8, 8)))
 
 
-def decades(decoded, x, window):
-    """log10 of the energy of the one over that of the other, in windows, half over each other, of
-    three Laplacian levels of brightness and of two colour differences; `window(level)` is the side
-    in pixels of the level."""
+def decades(decoded, x, windows):
+    """log10 of the energy of the one over that of the other, of Laplacian levels of brightness and
+    of two colour differences; `windows`, half over each other: their sides in pixels of each level,
+    the finest first."""
     decoded, x = (
         torch.stack([p.mean(1), p[:, 0] - p[:, 1], p[:, 2] - p[:, 1]], 1) for p in (decoded, x)
     )
-    for level in range(3):
-        size = window(level)
+    for size in windows:
         low = [F.avg_pool2d(picture, 2) for picture in (decoded, x)]
         detail = [
             picture - F.interpolate(half, scale_factor=2, mode="bilinear")
@@ -201,7 +200,7 @@ def remade_criterion(model, z, x, detail):
     detail, not the same."""
     decoded = model.decode(z).float()
     coarse = fidelity(*(F.avg_pool2d(picture, REMADE_FACTOR) for picture in (decoded, x)))
-    apart = decades(decoded, x, lambda level: 32 >> level)
+    apart = decades(decoded, x, (32, 16, 8))
     return coarse + detail * sum(part.square().mean() for part in apart)
 
 

@@ -121,7 +121,7 @@ def pictures(args, count):
 def encode(autoencoder, scenes, device) -> torch.Tensor:
     latents = []
     for scene in tqdm(scenes, "Encoding"):
-        x = torch.from_numpy(scene.copy()).permute(0, 3, 1, 2).to(device).float() / 127.5 - 1
+        x = data.tensor(scene.copy()).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16(device)):
             latents.append(autoencoder.encode(x).float().cpu())
     return torch.cat(latents)

@@ -261,7 +261,7 @@ def test_a_template_shows_its_sheet(server, info, name):
 def test_what_is_kept_stays_and_the_light_or_the_colours_change(server, info, name, kept):
     images, _, back = of_template(server, info, name)
     change = images - back
-    assert 2 * kept(change).abs().mean() < change.abs().mean() > 10  # a decoder is not linear
+    assert 3 * kept(change).abs().mean() < change.abs().mean() > 10
 
 
 def test_strokes_and_what_surrounds_a_hole_stay(server, info):
