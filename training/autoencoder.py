@@ -14,6 +14,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
 from tqdm import tqdm
 
 from ilvr import LowPassFilter, NoisedReference, Refinement, load, steps
@@ -23,7 +25,10 @@ from training import data
 from training.train import has_bfloat16
 
 REMADE, REMADE_BATCH = 1024, 16  # scenes that ILVR remakes
-REMADE_FACTOR = 16  # what they keep of their scenes
+REMADE_FACTORS = 16, 64  # what they keep of their scenes, in turn
+COARSE = 16  # pixels
+VIVID = 4  # times the colours that the discriminator sees
+WARM_UP = 200  # steps of the discriminator before the decoder listens to it
 NOISE = 0.05  # standard deviation of what is added to latents
 KEPT_WITHIN = 2.5  # latents beyond it are pulled back
 
@@ -84,14 +89,15 @@ def train(model, optimiser, progress, args, device):
     torch.manual_seed(progress["seen"])
     now = saved = time.time()
     pictures, losses = data.scenes(args.scenes), []
-    latents = args.remade and remade(pictures, args, device)
+    painted = args.remade and remade(pictures, args, device)
+    critic = Critic(args.lr, device)
     while (done := progress["seconds"] / 60 / args.minutes) < 1:
         rate = min(progress["steps"] / 50 + 0.02, 1) * (1 + math.cos(math.pi * done)) / 2
         optimiser.param_groups[0]["lr"] = args.lr * rate
-        turn = progress["steps"] % 3
-        if args.remade and turn == 2:
-            given = remade_crops(pictures, latents, args.batch, args.crop, rng)
-            loss_of = remade_criterion
+        turn = progress["steps"] % (4 if args.remade else 2)
+        if turn > 1:
+            given = remade_crops(pictures, *painted, args.batch, args.crop, rng)
+            loss_of = partial(remade_criterion, critic=critic)
         else:
             given = (data.crops(pictures, args.batch, args.crop, rng),)
             loss_of = partial(criterion, coarse=turn == 0)
@@ -161,47 +167,96 @@ def decades(decoded, x, windows):
 
 
 def remade(shards, args, device):
-    """(N, C, H, W) latents that ILVR made of at most REMADE scenes, kept in `remade.pt`."""
+    """(N, C, H, W) latents that ILVR made of at most REMADE scenes, and what its own decoder
+    paints of them in squares of COARSE pixels, (N, 3, h, w); kept in `remade.pt`."""
     path = args.out / "remade.pt"
     if path.exists():
         return torch.load(path)
     dtype = torch.bfloat16 if has_bfloat16(device) else torch.float32
-    model, latents = load(args.remade, device, dtype), []
+    model, latents, coarse = load(args.remade, device, dtype), [], []
     count = min(REMADE, len(shards) * data.SHARD)
     for first in tqdm(range(0, count, REMADE_BATCH), "Remaking scenes"):
         seeds = range(first, first + REMADE_BATCH)
         scenes = data.tensor(np.stack([scene(shards, seed) for seed in seeds]))
         reference = NoisedReference(model.encode(scenes.to(device)))
-        refinement = Refinement(reference, LowPassFilter(REMADE_FACTOR))
+        factor = REMADE_FACTORS[first // REMADE_BATCH % len(REMADE_FACTORS)]
+        refinement = Refinement(reference, LowPassFilter(factor))
         *_, last = steps(model, seeds, refinement, start="reference")
         latents.append(last.x.float().cpu())
-    torch.save(torch.cat(latents), path)
-    return torch.cat(latents)
+        coarse.append(F.avg_pool2d(model.decode(last.x).float(), COARSE).cpu())
+    painted = torch.cat(latents), torch.cat(coarse)
+    torch.save(painted, path)
+    return painted
 
 
 def scene(shards, index):
     return shards[index // data.SHARD][index % data.SHARD]
 
 
-def remade_crops(shards, latents, count, size, rng):
-    """Latents (count, C, size / 8, size / 8), and (count, 3, size, size) of their scenes."""
-    z, x = [], []
+def remade_crops(shards, latents, coarse, count, size, rng):
+    """Latents (count, C, size / 8, size / 8), what is kept of them in squares of COARSE pixels,
+    and (count, 3, size, size) of their scenes."""
+    z, kept, x = [], [], []
     for index in rng.integers(len(latents), size=count):
-        cells = size // COMPRESSION
-        row, column = rng.integers(0, latents.shape[-1] - cells + 1, 2)
-        z.append(latents[index, :, row : row + cells, column : column + cells])
-        top, left = row * COMPRESSION, column * COMPRESSION
-        x.append(scene(shards, index)[top : top + size, left : left + size])
-    return torch.stack(z), data.tensor(np.stack(x))
+        corner = COARSE * rng.integers(0, coarse.shape[-1] - size // COARSE + 1, 2)
+        for parts, source, cell in (z, latents, COMPRESSION), (kept, coarse, COARSE):
+            parts.append(source[(index, slice(None), *window(corner // cell, size // cell))])
+        x.append(scene(shards, index)[window(corner, size)])
+    return torch.stack(z), torch.stack(kept), data.tensor(np.stack(x))
 
 
-def remade_criterion(model, z, x, detail):
-    """The loss of latents z whose picture keeps the low frequencies of x, and has to have as much
-    detail, not the same."""
+def window(corner, size):
+    return tuple(slice(first, first + size) for first in corner)
+
+
+def remade_criterion(model, z, kept, x, detail, critic):
+    """The loss of latents z whose picture has to be `kept` in the coarse, to have as much detail
+    as x, not the same, and to pass for a scene where it is looked at closely."""
     decoded = model.decode(z).float()
-    coarse = fidelity(*(F.avg_pool2d(picture, REMADE_FACTOR) for picture in (decoded, x)))
     apart = decades(decoded, x, (32, 16, 8))
-    return coarse + detail * sum(part.square().mean() for part in apart)
+    loss = fidelity(F.avg_pool2d(decoded, COARSE), kept)
+    loss = loss + detail * sum(part.square().mean() for part in apart)
+    last = model.taesd_decoder[-1].weight
+    return loss + critic.loss(decoded, x, loss, last)
+
+
+class Critic:
+    """Tells patches of scenes from those that are decoded, in 26 pixels: an adversarial loss
+    (hinge, Lim and Ye 2017, Miyato et al. 2018) as strong as the other at the decoder's last
+    weights (Esser et al. 2021, equation 7)."""
+
+    def __init__(self, lr, device):
+        layers = []
+        for before, after, size in (3, 48, 4), (48, 96, 4), (96, 96, 3), (96, 1, 3):
+            convolution = nn.Conv2d(before, after, size, stride=size // 2, padding=1)
+            layers += [spectral_norm(convolution), nn.LeakyReLU(0.2)]
+        self.network = nn.Sequential(*layers[:-1]).to(device)
+        self.optimiser = torch.optim.Adam(self.network.parameters(), 2 * lr, betas=(0.5, 0.99))
+        self.steps = 0
+
+    def seen(self, x):
+        """One number a patch, of brightness and of both colour differences, which are fainter."""
+        red, green, blue = x.unbind(1)
+        views = x.mean(1), VIVID * (red - green), VIVID * (blue - green)
+        return self.network(torch.stack(views, 1)).float()
+
+    def loss(self, decoded, x, other, last):
+        """Learns from decoded and x (B, 3, H, W); returns the loss of `decoded`, weighed by the
+        gradients of it and of `other` at the weights `last`."""
+        real, fake = self.seen(x), self.seen(decoded.detach())
+        (F.relu(1 - real).mean() + F.relu(1 + fake).mean()).backward()
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.steps += 1
+
+        self.network.requires_grad_(False)
+        loss = -self.seen(decoded).mean()
+        self.network.requires_grad_(True)
+        ours, theirs = (
+            torch.autograd.grad(part, last, retain_graph=True)[0].float().norm()
+            for part in (loss, other)
+        )
+        return min(self.steps / WARM_UP, 1) ** 4 * (theirs / (ours + 1e-6)).clamp(max=10) * loss
 
 
 def save(model, optimiser, progress, args):
