@@ -27,7 +27,7 @@ from training.train import has_bfloat16
 REMADE, REMADE_BATCH = 1024, 16  # scenes that ILVR remakes
 REMADE_FACTORS = 16, 64  # what they keep of their scenes, in turn
 COARSE = 16  # pixels
-VIVID = 4  # times the colours that the discriminator sees
+REMADE_DETAIL = 3  # times the weight of the local detail
 WARM_UP = 200  # steps of the discriminator before the decoder listens to it
 NOISE = 0.05  # standard deviation of what is added to latents
 KEPT_WITHIN = 2.5  # latents beyond it are pulled back
@@ -94,8 +94,8 @@ def train(model, optimiser, progress, args, device):
     while (done := progress["seconds"] / 60 / args.minutes) < 1:
         rate = min(progress["steps"] / 50 + 0.02, 1) * (1 + math.cos(math.pi * done)) / 2
         optimiser.param_groups[0]["lr"] = args.lr * rate
-        turn = progress["steps"] % (4 if args.remade else 2)
-        if turn > 1:
+        turn = progress["steps"] % (5 if args.remade else 3)
+        if turn > 2:
             given = remade_crops(pictures, *painted, args.batch, args.crop, rng)
             loss_of = partial(remade_criterion, critic=critic)
         else:
@@ -213,9 +213,9 @@ def remade_criterion(model, z, kept, x, detail, critic):
     """The loss of latents z whose picture has to be `kept` in the coarse, to have as much detail
     as x, not the same, and to pass for a scene where it is looked at closely."""
     decoded = model.decode(z).float()
-    apart = decades(decoded, x, (32, 16, 8))
+    apart = decades(decoded, x, [size := x.shape[-1], size // 2, size // 4])
     loss = fidelity(F.avg_pool2d(decoded, COARSE), kept)
-    loss = loss + detail * sum(part.square().mean() for part in apart)
+    loss = loss + REMADE_DETAIL * detail * sum(part.square().mean() for part in apart)
     last = model.taesd_decoder[-1].weight
     return loss + critic.loss(decoded, x, loss, last)
 
@@ -231,32 +231,26 @@ class Critic:
             convolution = nn.Conv2d(before, after, size, stride=size // 2, padding=1)
             layers += [spectral_norm(convolution), nn.LeakyReLU(0.2)]
         self.network = nn.Sequential(*layers[:-1]).to(device)
-        self.optimiser = torch.optim.Adam(self.network.parameters(), 2 * lr, betas=(0.5, 0.99))
+        self.optimiser = torch.optim.Adam(self.network.parameters(), lr, betas=(0.5, 0.99))
         self.steps = 0
-
-    def seen(self, x):
-        """One number a patch, of brightness and of both colour differences, which are fainter."""
-        red, green, blue = x.unbind(1)
-        views = x.mean(1), VIVID * (red - green), VIVID * (blue - green)
-        return self.network(torch.stack(views, 1)).float()
 
     def loss(self, decoded, x, other, last):
         """Learns from decoded and x (B, 3, H, W); returns the loss of `decoded`, weighed by the
         gradients of it and of `other` at the weights `last`."""
-        real, fake = self.seen(x), self.seen(decoded.detach())
+        real, fake = self.network(x).float(), self.network(decoded.detach()).float()
         (F.relu(1 - real).mean() + F.relu(1 + fake).mean()).backward()
         self.optimiser.step()
         self.optimiser.zero_grad()
         self.steps += 1
 
         self.network.requires_grad_(False)
-        loss = -self.seen(decoded).mean()
+        loss = -self.network(decoded).float().mean()
         self.network.requires_grad_(True)
         ours, theirs = (
             torch.autograd.grad(part, last, retain_graph=True)[0].float().norm()
             for part in (loss, other)
         )
-        return min(self.steps / WARM_UP, 1) ** 4 * (theirs / (ours + 1e-6)).clamp(max=10) * loss
+        return min(self.steps / WARM_UP, 1) * (theirs / (ours + 1e-6)).clamp(max=10) * loss
 
 
 def save(model, optimiser, progress, args):

@@ -158,3 +158,18 @@ def test_the_decoder_learns_from_latents_that_keep_the_scenes_low_frequencies(
     assert [name for name, kept in zip(trained, same, strict=True) if not kept]
     encoder = [kept for name, kept in zip(trained, same, strict=True) if "encoder" in name]
     assert all(encoder)
+
+
+def test_the_critic_tells_scenes_from_blurred_ones_and_weighs_as_much_as_the_other_loss():
+    torch.manual_seed(0)
+    x = tensor(np.stack([scene(0), scene(1)]))[..., 128:192, 64:128]
+    weights = torch.eye(3)[..., None, None].requires_grad_()
+    critic = autoencoder.Critic(5e-3, "cpu")
+    for _ in range(autoencoder.WARM_UP):
+        blurred = F.conv2d(F.avg_pool2d(x, 3, 1, 1), weights)
+        other = 1e-3 * (blurred - x).square().mean()
+        loss = critic.loss(blurred, x, other, weights)
+    assert (critic.network(x).mean((1, 2, 3)) > critic.network(blurred).mean((1, 2, 3))).all()
+    parts = (other, loss)
+    theirs, ours = (torch.autograd.grad(p, weights, retain_graph=True)[0].norm() for p in parts)
+    torch.testing.assert_close(ours, theirs, rtol=1e-2, atol=0)
