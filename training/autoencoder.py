@@ -87,10 +87,10 @@ def parse_args():
 def train(model, optimiser, progress, args, device):
     rng = np.random.default_rng(progress["seen"])
     torch.manual_seed(progress["seen"])
-    now = saved = time.time()
     pictures, losses = data.scenes(args.scenes), []
     painted = args.remade and remade(pictures, args, device)
     critic = Critic(args.lr, device)
+    now = saved = time.time()
     while (done := progress["seconds"] / 60 / args.minutes) < 1:
         rate = min(progress["steps"] / 50 + 0.02, 1) * (1 + math.cos(math.pi * done)) / 2
         optimiser.param_groups[0]["lr"] = args.lr * rate
