@@ -28,7 +28,7 @@ REMADE, REMADE_BATCH = 1024, 16  # scenes that ILVR remakes
 REMADE_FACTORS = 16, 64  # what they keep of their scenes, in turn
 COARSE = 16  # pixels
 REMADE_DETAIL = 3  # times the weight of the local detail
-WARM_UP = 200  # steps of the discriminator before the decoder listens to it
+WARM_UP = 200  # steps in which the decoder comes to listen to the critic
 NOISE = 0.05  # standard deviation of what is added to latents
 KEPT_WITHIN = 2.5  # latents beyond it are pulled back
 
@@ -213,17 +213,16 @@ def remade_criterion(model, z, kept, x, detail, critic):
     """The loss of latents z whose picture has to be `kept` in the coarse, to have as much detail
     as x, not the same, and to pass for a scene where it is looked at closely."""
     decoded = model.decode(z).float()
-    apart = decades(decoded, x, [size := x.shape[-1], size // 2, size // 4])
+    apart = decades(decoded, x, [x.shape[-1] >> level for level in range(3)])  # of the whole crop
     loss = fidelity(F.avg_pool2d(decoded, COARSE), kept)
     loss = loss + REMADE_DETAIL * detail * sum(part.square().mean() for part in apart)
-    last = model.taesd_decoder[-1].weight
-    return loss + critic.loss(decoded, x, loss, last)
+    return loss + critic.loss(decoded, x, loss, model.taesd_decoder[-1].weight)
 
 
 class Critic:
     """Tells patches of scenes from those that are decoded, in 26 pixels: an adversarial loss
     (hinge, Lim and Ye 2017, Miyato et al. 2018) as strong as the other at the decoder's last
-    weights (Esser et al. 2021, equation 7)."""
+    weights (Esser et al. 2021, equation 7). A run that goes on begins with a new one."""
 
     def __init__(self, lr, device):
         layers = []
