@@ -63,13 +63,13 @@ def open_image(path: str | Path) -> Image.Image:
     Raises ValueError for a file that is missing, no picture, damaged, or over 100 megapixels, and
     for pixels of more than 16 bits, whose black and white nothing tells.
     """
-    return _opened(path, _over_white)
+    return _opened(path, _opaque)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """An upright RGB picture of any that Pillow holds, as `open_image` makes it of a file."""
     try:
-        return _over_white(_eight_bit(ImageOps.exif_transpose(image)))
+        return _opaque(_eight_bit(ImageOps.exif_transpose(image)))
     except _Depth as error:
         raise ValueError(f"The picture has {error}; give it 8 or 16 bits a channel.") from None
 
@@ -113,12 +113,12 @@ def _quiet():
         yield
 
 
-def _over_white(image):
+def _opaque(image, paper="white"):
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        paper = Image.new("RGB", image.size, "white")
-        paper.paste(image, mask=image)
-        return paper
+        below = Image.new("RGB", image.size, paper)
+        below.paste(image, mask=image)
+        return below
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
@@ -152,10 +152,11 @@ def load_image(path: str | Path, size: int, channels: int = 3) -> Tensor:
 def load_mask(path: str | Path, size: int, like: str | Path) -> Tensor:
     """(1, 1, size, size) in [0, 1], white = 1 = follow: the mask of the reference file `like`.
 
-    Raises ValueError unless the mask has the reference's size in pixels.
+    What is transparent counts as black. Raises ValueError unless the mask has the reference's size in pixels.
     """
     SIZE.of("size", size)
-    mask, (width, height) = _opened(path, lambda image: image.convert("L")), open_image(like).size
+    mask = _opened(path, lambda image: _opaque(image, "black")).convert("L")
+    width, height = open_image(like).size
     if mask.size != (width, height):
         raise ValueError(
             f"The mask {path} has {mask.width} x {mask.height} pixels and the reference {like} "

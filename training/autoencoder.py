@@ -5,8 +5,10 @@ as they are; with `--remade MODEL` the decoder learns from latents that this mod
 """
 
 import argparse
+import copy
 import math
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -27,16 +29,57 @@ from training.train import has_bfloat16
 REMADE, REMADE_BATCH = 1024, 16  # scenes that ILVR remakes
 REMADE_FACTORS = 16, 64  # what they keep of their scenes, in turn
 COARSE = 16  # pixels
-REMADE_DETAIL = 3  # times the weight of the local detail
+STRIP = 80  # pixels, the height of what is cut from remade scenes in their whole width
+REMADE_DETAIL = 10  # times the weight of the local detail
 WARM_UP = 200  # steps in which the decoder comes to listen to the critic
 NOISE = 0.05  # standard deviation of what is added to latents
+AVERAGED = 0.998  # decay per step
 KEPT_WITHIN = 2.5  # latents beyond it are pulled back
+
+
+@dataclass
+class Run:
+    """What training changes; `averaged` is a moving average of the model's weights."""
+
+    model: Autoencoder
+    averaged: Autoencoder
+    optimiser: torch.optim.AdamW
+    critic: "Critic"
+    seen: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+
+    def state(self):
+        return vars(self) | {name: getattr(self, name).state_dict() for name in LEARNING}
+
+    def restore(self, state):
+        for name, value in state.items():
+            if name in LEARNING:
+                getattr(self, name).load_state_dict(value)
+            else:
+                setattr(self, name, value)
+
+
+LEARNING = "model", "averaged", "optimiser", "critic"
 
 
 def main():
     args = parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    run = begun(args, device)
+    state = args.out / "autoencoder-state.pt"
+    if state.exists():
+        run.restore(torch.load(state, map_location=device))
+        print(f"Going on after {run.seen} crops.", flush=True)
+    try:
+        train(run, args, device)
+    except KeyboardInterrupt:
+        print("Stopped; the same command goes on from there.")
+    save(run, args)
+
+
+def begun(args, device):
     model = Autoencoder().to(device)
     if args.init:
         model = Autoencoder.of({k: v.float() for k, v in load_file(args.init).items()}).to(device)
@@ -46,19 +89,9 @@ def main():
     model.vae_shift.requires_grad_(False)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=args.lr, weight_decay=0.0, betas=(0.9, 0.99))
-    progress = {"seen": 0, "seconds": 0.0, "steps": 0}
-    state = args.out / "autoencoder-state.pt"
-    if state.exists():
-        left = torch.load(state, map_location=device)
-        model.load_state_dict(left["model"])
-        optimiser.load_state_dict(left["optimiser"])
-        progress = left["progress"]
-        print(f"Going on after {progress['seen']} crops.", flush=True)
-    try:
-        train(model, optimiser, progress, args, device)
-    except KeyboardInterrupt:
-        print("Stopped; the same command goes on from there.")
-    save(model, optimiser, progress, args)
+    return Run(
+        model, copy.deepcopy(model).requires_grad_(False), optimiser, Critic(args.lr, device)
+    )
 
 
 def parse_args():
@@ -84,39 +117,45 @@ def parse_args():
     return args
 
 
-def train(model, optimiser, progress, args, device):
-    rng = np.random.default_rng(progress["seen"])
-    torch.manual_seed(progress["seen"])
+def train(run, args, device):
+    rng = np.random.default_rng(run.seen)
+    torch.manual_seed(run.seen)
     pictures, losses = data.scenes(args.scenes), []
     painted = args.remade and remade(pictures, args, device)
-    critic = Critic(args.lr, device)
     now = saved = time.time()
-    while (done := progress["seconds"] / 60 / args.minutes) < 1:
-        rate = min(progress["steps"] / 50 + 0.02, 1) * (1 + math.cos(math.pi * done)) / 2
-        optimiser.param_groups[0]["lr"] = args.lr * rate
-        turn = progress["steps"] % (5 if args.remade else 3)
+    while (done := run.seconds / 60 / args.minutes) < 1:
+        rate = min(run.steps / 50 + 0.02, 1) * (1 + math.cos(math.pi * done)) / 2
+        run.optimiser.param_groups[0]["lr"] = args.lr * rate
+        turn = run.steps % (5 if args.remade else 3)
         if turn > 2:
-            given = remade_crops(pictures, *painted, args.batch, args.crop, rng)
-            loss_of = partial(remade_criterion, critic=critic)
+            given = remade_strips(pictures, *painted, args.batch // 2, rng)
+            loss_of = partial(remade_criterion, critic=run.critic)
         else:
             given = (data.crops(pictures, args.batch, args.crop, rng),)
             loss_of = partial(criterion, coarse=turn == 0)
         given = (part.to(device, memory_format=torch.channels_last) for part in given)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bfloat16(device)):
-            loss = loss_of(model, *given, detail=args.detail)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        optimiser.zero_grad()
+            loss = loss_of(run.model, *given, detail=args.detail)
+        update(run, loss)
         losses.append(loss.item())
-        progress["seen"] += args.batch
-        progress["steps"] += 1
+        run.seen += args.batch
         before, now = now, time.time()
-        progress["seconds"] += now - before
+        run.seconds += now - before
         if now - saved > 60 * args.save_every:
-            save(model, optimiser, progress, args)
-            print(f"{progress['seen']} crops: {np.mean(losses):.4f}", flush=True)
+            save(run, args)
+            print(f"{run.seen} crops: {np.mean(losses):.4f}", flush=True)
             saved, losses, pictures = now, [], data.scenes(args.scenes)
+
+
+def update(run, loss):
+    """A step with clipped gradients, then the moving average of the weights."""
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
+    run.optimiser.step()
+    run.optimiser.zero_grad()
+    run.steps += 1
+    decay = min(AVERAGED, run.steps / (run.steps + 10))
+    torch._foreach_lerp_(list(run.averaged.parameters()), list(run.model.parameters()), 1 - decay)
 
 
 def criterion(model, x, coarse, detail):
@@ -140,28 +179,34 @@ def fidelity(decoded, x):
 
 
 def local_detail(decoded, x):
-    """How many decades of energy are apart in windows of 8x8.
+    """How many decades of energy are apart in windows of 8x8, half over each other.
 
     Squared errors alone are least where detail that cannot be told is left out; this asks for as
     much of it as there was, wherever it lies, and in decades for faint detail as for strong.
     """
-    return sum(apart.abs().mean() for apart in decades(decoded, x, (8, 8, 8)))
+    windows = partial(F.avg_pool2d, kernel_size=8, stride=4)
+    return sum(apart.abs().mean() for apart in decades(decoded, x, windows))
 
 
-def decades(decoded, x, windows):
-    """log10 of the energy of the one over that of the other, of Laplacian levels of brightness and
-    of two colour differences; `windows`, half over each other: their sides in pixels of each level,
-    the finest first."""
+def whole_detail(decoded, x):
+    """How many squared decades of energy are apart in whole pictures (B, 3, H, W)."""
+    mean = partial(torch.mean, dim=(2, 3))
+    return sum(apart.square().mean() for apart in decades(decoded, x, mean))
+
+
+def decades(decoded, x, mean):
+    """log10 of the energy of the one over that of the other, `mean` of the squares of three
+    Laplacian levels, the finest first, of brightness and of two colour differences."""
     decoded, x = (
         torch.stack([p.mean(1), p[:, 0] - p[:, 1], p[:, 2] - p[:, 1]], 1) for p in (decoded, x)
     )
-    for size in windows:
+    for _ in range(3):
         low = [F.avg_pool2d(picture, 2) for picture in (decoded, x)]
         detail = [
             picture - F.interpolate(half, scale_factor=2, mode="bilinear")
             for picture, half in zip((decoded, x), low, strict=True)
         ]
-        ours, theirs = (F.avg_pool2d(part.square(), size, size // 2) for part in detail)
+        ours, theirs = (mean(part.square()) for part in detail)
         yield (ours + 1e-5).log10() - (theirs + 1e-5).log10()
         decoded, x = low
 
@@ -193,36 +238,31 @@ def scene(shards, index):
     return shards[index // data.SHARD][index % data.SHARD]
 
 
-def remade_crops(shards, latents, coarse, count, size, rng):
-    """Latents (count, C, size / 8, size / 8), what is kept of them in squares of COARSE pixels,
-    and (count, 3, size, size) of their scenes."""
+def remade_strips(shards, latents, coarse, count, rng):
+    """Latents (count, C, STRIP / 8, W / 8), what is kept of them in squares of COARSE pixels,
+    and (count, 3, STRIP, W) of their scenes, W pixels being their whole width."""
     z, kept, x = [], [], []
     for index in rng.integers(len(latents), size=count):
-        corner = COARSE * rng.integers(0, coarse.shape[-1] - size // COARSE + 1, 2)
+        top = COARSE * rng.integers(0, coarse.shape[-2] - STRIP // COARSE + 1)
         for parts, source, cell in (z, latents, COMPRESSION), (kept, coarse, COARSE):
-            parts.append(source[(index, slice(None), *window(corner // cell, size // cell))])
-        x.append(scene(shards, index)[window(corner, size)])
+            parts.append(source[index, :, top // cell : (top + STRIP) // cell])
+        x.append(scene(shards, index)[top : top + STRIP])
     return torch.stack(z), torch.stack(kept), data.tensor(np.stack(x))
-
-
-def window(corner, size):
-    return tuple(slice(first, first + size) for first in corner)
 
 
 def remade_criterion(model, z, kept, x, detail, critic):
     """The loss of latents z whose picture has to be `kept` in the coarse, to have as much detail
     as x, not the same, and to pass for a scene where it is looked at closely."""
     decoded = model.decode(z).float()
-    apart = decades(decoded, x, [x.shape[-1] >> level for level in range(3)])  # of the whole crop
     loss = fidelity(F.avg_pool2d(decoded, COARSE), kept)
-    loss = loss + REMADE_DETAIL * detail * sum(part.square().mean() for part in apart)
+    loss = loss + REMADE_DETAIL * detail * whole_detail(decoded, x)
     return loss + critic.loss(decoded, x, loss, model.taesd_decoder[-1].weight)
 
 
 class Critic:
     """Tells patches of scenes from those that are decoded, in 26 pixels: an adversarial loss
     (hinge, Lim and Ye 2017, Miyato et al. 2018) as strong as the other at the decoder's last
-    weights (Esser et al. 2021, equation 7). A run that goes on begins with a new one."""
+    weights (Esser et al. 2021, equation 7)."""
 
     def __init__(self, lr, device):
         layers = []
@@ -232,6 +272,15 @@ class Critic:
         self.network = nn.Sequential(*layers[:-1]).to(device)
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr, betas=(0.5, 0.99))
         self.steps = 0
+
+    def state_dict(self):
+        parts = self.network.state_dict(), self.optimiser.state_dict(), self.steps
+        return dict(zip(("network", "optimiser", "steps"), parts, strict=True))
+
+    def load_state_dict(self, state):
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.steps = state["steps"]
 
     def loss(self, decoded, x, other, last):
         """Learns from decoded and x (B, 3, H, W); returns the loss of `decoded`, weighed by the
@@ -252,14 +301,13 @@ class Critic:
         return min(self.steps / WARM_UP, 1) * (theirs / (ours + 1e-6)).clamp(max=10) * loss
 
 
-def save(model, optimiser, progress, args):
-    """The weights in fp16 and the state to resume from, each replaced in one go."""
-    weights = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}
+def save(run, args):
+    """The averaged weights in fp16 and the state to resume from, each replaced in one go."""
+    weights = {k: tensor.half().contiguous() for k, tensor in run.averaged.state_dict().items()}
     with whole(args.out / "autoencoder.safetensors") as partial:
-        save_file(weights, partial, metadata={"crops": str(progress["seen"])})
-    state = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
+        save_file(weights, partial, metadata={"crops": str(run.seen)})
     with whole(args.out / "autoencoder-state.pt") as partial:
-        torch.save(state | {"progress": progress}, partial)
+        torch.save(run.state(), partial)
 
 
 if __name__ == "__main__":

@@ -110,6 +110,15 @@ def test_mask_is_white_for_follow_and_has_the_references_size(tmp_path):
         load_mask(tmp_path / "other.png", 30, tmp_path / "reference.png")
 
 
+def test_what_is_transparent_in_a_mask_is_not_followed(tmp_path):
+    gradient().save(tmp_path / "reference.png")
+    white = np.full((30, 40, 4), 255, np.uint8)
+    white[:, :20, 3] = 0
+    Image.fromarray(white).save(tmp_path / "mask.png")
+    mask = load_mask(tmp_path / "mask.png", 30, tmp_path / "reference.png")
+    assert (mask[..., :14].max(), mask[..., 16:].min()) == (0, 1)
+
+
 def test_saved_pictures_carry_their_parameters(tmp_path):
     save_png(gradient(), tmp_path / "a.png", {"factor": 8, "name": "雪"})
     assert read_parameters(tmp_path / "a.png") == {"factor": 8, "name": "雪"}

@@ -148,10 +148,11 @@ def test_the_decoder_learns_from_latents_that_keep_the_scenes_low_frequencies(
         torch.testing.assert_close(low(latents[i : i + 1]), low(z[i : i + 1]), atol=1e-2, rtol=0)
         assert (latents[i] - z[i]).std() > 0.1
     rng = np.random.default_rng(0)
-    z, kept, crops = autoencoder.remade_crops([pictures], latents, coarse, 4, 96, rng)
-    apart = (F.avg_pool2d(model.decode(z), 16) - kept)[..., 1:-1, 1:-1]  # the edge sees less
+    z, kept, strips = autoencoder.remade_strips([pictures], latents, coarse, 4, rng)
+    assert strips.shape == (4, 3, autoencoder.STRIP, 256)
+    apart = (F.avg_pool2d(model.decode(z), 16) - kept)[..., 1:-1, :]  # the edge sees less
     assert apart.abs().mean() < 0.03
-    assert (F.avg_pool2d(crops, 16) - kept).abs().mean() < 0.2
+    assert (F.avg_pool2d(strips, 16) - kept).abs().mean() < 0.2
     trained = load_file(tmp_path / "run" / "autoencoder.safetensors")
     before = load_file(located("landscapes-256"))
     same = [torch.equal(before[name], value) for name, value in trained.items()]
