@@ -1,7 +1,7 @@
 """Trains the autoencoder of the latent model: `python -m training.autoencoder --minutes 30`.
 
 Stop it with Ctrl-C; the same command goes on from there. `--decoder-only` leaves the latents
-as they are; with `--remade MODEL` the decoder learns from latents that this model paints, too.
+as they are; with `--painter MODEL` the decoder learns from latents that this model paints, too.
 """
 
 import argparse
@@ -26,11 +26,12 @@ from ilvr.disk import whole
 from training import data
 from training.train import has_bfloat16
 
-REMADE, REMADE_BATCH = 1024, 16  # scenes that ILVR remakes
-REMADE_FACTORS = 16, 64  # what they keep of their scenes, in turn
+PAINTED, PAINTED_BATCH = 256, 16  # pictures of each kind that a model paints
+KINDS = 16, None  # N at which ILVR remakes scenes; None: with no reference
+SEEDS = 1_000_000  # of the first; the samples that are measured have others
 COARSE = 16  # pixels
-STRIP = 80  # pixels, the height of what is cut from remade scenes in their whole width
-REMADE_DETAIL = 10  # times the weight of the local detail
+STRIP = 80  # pixels, the height of what is cut from painted pictures in their whole width
+GROWTH, GAIN = 0.03, 0.2  # of the multipliers of detail, a step, and of its square
 WARM_UP = 200  # steps in which the decoder comes to listen to the critic
 NOISE = 0.05  # standard deviation of what is added to latents
 AVERAGED = 0.998  # decay per step
@@ -44,6 +45,7 @@ class Run:
     model: Autoencoder
     averaged: Autoencoder
     optimiser: torch.optim.AdamW
+    details: nn.ModuleList
     critic: "Critic"
     seen: int = 0
     steps: int = 0
@@ -60,7 +62,7 @@ class Run:
                 setattr(self, name, value)
 
 
-LEARNING = "model", "averaged", "optimiser", "critic"
+LEARNING = "model", "averaged", "optimiser", "details", "critic"
 
 
 def main():
@@ -89,9 +91,9 @@ def begun(args, device):
     model.vae_shift.requires_grad_(False)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=args.lr, weight_decay=0.0, betas=(0.9, 0.99))
-    return Run(
-        model, copy.deepcopy(model).requires_grad_(False), optimiser, Critic(args.lr, device)
-    )
+    averaged = copy.deepcopy(model).requires_grad_(False)
+    details = nn.ModuleList(Detail() for _ in KINDS).to(device)
+    return Run(model, averaged, optimiser, details, Critic(args.lr, device))
 
 
 def parse_args():
@@ -100,7 +102,7 @@ def parse_args():
     parser.add_argument("--scenes", type=Path, default=Path("training/runs/scenes"))
     parser.add_argument("--init", type=Path, help="weights (.safetensors) to start from")
     parser.add_argument("--decoder-only", action="store_true", help="hold the encoder still")
-    parser.add_argument("--remade", type=Path, help="a model's file; its ILVR paints latents")
+    parser.add_argument("--painter", type=Path, help="a model's file; it paints latents")
     parser.add_argument("--minutes", type=float, default=30, help="pauses not counted")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--crop", type=int, default=96, help="pixels, a multiple of 16")
@@ -109,8 +111,8 @@ def parse_args():
     parser.add_argument("--save-every", type=float, default=2, help="minutes")
     parser.add_argument("--threads", type=int, help="CPU threads")
     args = parser.parse_args()
-    if args.remade and not args.decoder_only:
-        parser.error("--remade teaches the decoder only: give --decoder-only too.")
+    if args.painter and not args.decoder_only:
+        parser.error("--painter teaches the decoder only: give --decoder-only too.")
     args.out = Path(__file__).parent / "runs" / args.name
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -121,21 +123,21 @@ def train(run, args, device):
     rng = np.random.default_rng(run.seen)
     torch.manual_seed(run.seen)
     pictures, losses = data.scenes(args.scenes), []
-    painted = args.remade and remade(pictures, args, device)
+    kinds = args.painter and painted(pictures, args, device)
     now = saved = time.time()
     while (done := run.seconds / 60 / args.minutes) < 1:
         rate = min(run.steps / 50 + 0.02, 1) * (1 + math.cos(math.pi * done)) / 2
         run.optimiser.param_groups[0]["lr"] = args.lr * rate
-        turn = run.steps % (5 if args.remade else 3)
+        turn = run.steps % (5 if args.painter else 3)
         if turn > 2:
-            given = remade_strips(pictures, *painted, args.batch // 2, rng)
-            loss_of = partial(remade_criterion, critic=run.critic)
+            given = strips(pictures, *kinds[turn - 3], args.batch // 2, rng)
+            loss_of = partial(painted_criterion, detail=run.details[turn - 3], critic=run.critic)
         else:
             given = (data.crops(pictures, args.batch, args.crop, rng),)
-            loss_of = partial(criterion, coarse=turn == 0)
+            loss_of = partial(criterion, coarse=turn == 0, detail=args.detail)
         given = (part.to(device, memory_format=torch.channels_last) for part in given)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bfloat16(device)):
-            loss = loss_of(run.model, *given, detail=args.detail)
+            loss = loss_of(run.model, *given)
         update(run, loss)
         losses.append(loss.item())
         run.seen += args.batch
@@ -188,12 +190,6 @@ def local_detail(decoded, x):
     return sum(apart.abs().mean() for apart in decades(decoded, x, windows))
 
 
-def whole_detail(decoded, x):
-    """How many squared decades of energy are apart in whole pictures (B, 3, H, W)."""
-    mean = partial(torch.mean, dim=(2, 3))
-    return sum(apart.square().mean() for apart in decades(decoded, x, mean))
-
-
 def decades(decoded, x, mean):
     """log10 of the energy of the one over that of the other, `mean` of the squares of three
     Laplacian levels, the finest first, of brightness and of two colour differences."""
@@ -211,52 +207,72 @@ def decades(decoded, x, mean):
         decoded, x = low
 
 
-def remade(shards, args, device):
-    """(N, C, H, W) latents that ILVR made of at most REMADE scenes, and what its own decoder
-    paints of them in squares of COARSE pixels, (N, 3, h, w); kept in `remade.pt`."""
-    path = args.out / "remade.pt"
+def painted(shards, args, device):
+    """For each of KINDS latents (N, C, H, W) that a model paints, at most PAINTED, and what its own
+    decoder makes of them in squares of COARSE pixels, (N, 3, h, w); kept in `painted.pt`."""
+    path = args.out / "painted.pt"
     if path.exists():
         return torch.load(path)
     dtype = torch.bfloat16 if has_bfloat16(device) else torch.float32
-    model, latents, coarse = load(args.remade, device, dtype), [], []
-    count = min(REMADE, len(shards) * data.SHARD)
-    for first in tqdm(range(0, count, REMADE_BATCH), "Remaking scenes"):
-        seeds = range(first, first + REMADE_BATCH)
-        scenes = data.tensor(np.stack([scene(shards, seed) for seed in seeds]))
-        reference = NoisedReference(model.encode(scenes.to(device)))
-        factor = REMADE_FACTORS[first // REMADE_BATCH % len(REMADE_FACTORS)]
-        refinement = Refinement(reference, LowPassFilter(factor))
-        *_, last = steps(model, seeds, refinement, start="reference")
-        latents.append(last.x.float().cpu())
-        coarse.append(F.avg_pool2d(model.decode(last.x).float(), COARSE).cpu())
-    painted = torch.cat(latents), torch.cat(coarse)
-    torch.save(painted, path)
-    return painted
+    model, found = load(args.painter, device, dtype), []
+    for kind in KINDS:
+        latents, coarse = [], []
+        count = min(PAINTED, len(shards) * data.SHARD)
+        for first in tqdm(range(0, count, PAINTED_BATCH), f"Painting at N = {kind}"):
+            seeds = range(SEEDS + first, SEEDS + first + PAINTED_BATCH)
+            given = {}
+            if kind:
+                scenes = [scene(shards, index) for index in range(first, first + PAINTED_BATCH)]
+                reference = NoisedReference(model.encode(data.tensor(np.stack(scenes)).to(device)))
+                refinement = Refinement(reference, LowPassFilter(kind))
+                given = {"refinement": refinement, "start": "reference"}
+            *_, last = steps(model, seeds, **given)
+            latents.append(last.x.float().cpu())
+            coarse.append(F.avg_pool2d(model.decode(last.x).float(), COARSE).cpu())
+        found.append((torch.cat(latents), torch.cat(coarse)))
+    torch.save(found, path)
+    return found
 
 
 def scene(shards, index):
     return shards[index // data.SHARD][index % data.SHARD]
 
 
-def remade_strips(shards, latents, coarse, count, rng):
+def strips(shards, latents, coarse, count, rng):
     """Latents (count, C, STRIP / 8, W / 8), what is kept of them in squares of COARSE pixels,
-    and (count, 3, STRIP, W) of their scenes, W pixels being their whole width."""
+    and (count, 3, STRIP, W) of other scenes at the same height, W pixels being the whole width."""
     z, kept, x = [], [], []
     for index in rng.integers(len(latents), size=count):
         top = COARSE * rng.integers(0, coarse.shape[-2] - STRIP // COARSE + 1)
         for parts, source, cell in (z, latents, COMPRESSION), (kept, coarse, COARSE):
             parts.append(source[index, :, top // cell : (top + STRIP) // cell])
-        x.append(scene(shards, index)[top : top + STRIP])
+        x.append(scene(shards, rng.integers(len(shards) * data.SHARD))[top : top + STRIP])
     return torch.stack(z), torch.stack(kept), data.tensor(np.stack(x))
 
 
-def remade_criterion(model, z, kept, x, detail, critic):
+def painted_criterion(model, z, kept, x, detail, critic):
     """The loss of latents z whose picture has to be `kept` in the coarse, to have as much detail
-    as x, not the same, and to pass for a scene where it is looked at closely."""
+    as scenes x and to pass for one where it is looked at closely."""
     decoded = model.decode(z).float()
-    loss = fidelity(F.avg_pool2d(decoded, COARSE), kept)
-    loss = loss + REMADE_DETAIL * detail * whole_detail(decoded, x)
+    loss = fidelity(F.avg_pool2d(decoded, COARSE), kept) + detail(decoded, x)
     return loss + critic.loss(decoded, x, loss, model.taesd_decoder[-1].weight)
+
+
+class Detail(nn.Module):
+    """Asks that pictures of one kind have as much detail as scenes have, in the mean of each
+    level and colour: Lagrange multipliers, which grow while there is too little. What is compared
+    need not be of the same thing, and single pictures stay as various as they are."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("multipliers", torch.zeros(3, 3))  # levels, colours
+
+    def forward(self, decoded, x):
+        """Of (B, 3, H, W) each."""
+        mean = partial(torch.mean, dim=(2, 3))
+        apart = torch.stack([part.mean(0) for part in decades(decoded, x, mean)])
+        self.multipliers += GROWTH * apart.detach()
+        return (self.multipliers * apart + GAIN * apart.square()).sum()
 
 
 class Critic:

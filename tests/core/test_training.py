@@ -127,38 +127,50 @@ def test_the_autoencoders_training_goes_on_where_it_stopped(tmp_path, monkeypatc
     assert all(tensor.isfinite().all() for tensor in state.values())
 
 
-def test_the_decoder_learns_from_latents_that_keep_the_scenes_low_frequencies(
-    tmp_path, monkeypatch
-):
+def test_the_decoder_learns_from_what_the_model_paints(tmp_path, monkeypatch):
     pictures = np.zeros((64, 256, 256, 3), np.uint8)
     pictures[:2] = scene(0), scene(1)
     np.save(tmp_path / "00000000.npy", pictures)
-    monkeypatch.setattr(autoencoder, "REMADE", 2)
-    monkeypatch.setattr(autoencoder, "REMADE_BATCH", 1)
+    monkeypatch.setattr(autoencoder, "PAINTED", 2)
+    monkeypatch.setattr(autoencoder, "PAINTED_BATCH", 1)
     options = ["--name", str(tmp_path / "run"), "--scenes", str(tmp_path), "--minutes", "0.05"]
-    bundled = ["--init", str(located("landscapes-256")), "--remade", "landscapes-256"]
+    bundled = ["--init", str(located("landscapes-256")), "--painter", "landscapes-256"]
     monkeypatch.setattr("sys.argv", ["autoencoder", *options, *bundled, "--decoder-only"])
     autoencoder.main()
 
-    latents, coarse = torch.load(tmp_path / "run" / "remade.pt")
+    kinds = torch.load(tmp_path / "run" / "painted.pt")
     model = load("landscapes-256")
     z = model.encode(tensor(pictures[:2]))
-    for i, factor in enumerate((16, 64)):
-        low = LowPassFilter(factor / 8)
-        torch.testing.assert_close(low(latents[i : i + 1]), low(z[i : i + 1]), atol=1e-2, rtol=0)
-        assert (latents[i] - z[i]).std() > 0.1
+    low = LowPassFilter(autoencoder.KINDS[0] / 8)
+    (remade, _), (alone, _) = kinds
+    torch.testing.assert_close(low(remade), low(z), atol=1e-2, rtol=0)
+    assert (remade - z).std() > 0.1
+    assert (low(alone) - low(z)).abs().mean() > 0.1
     rng = np.random.default_rng(0)
-    z, kept, strips = autoencoder.remade_strips([pictures], latents, coarse, 4, rng)
-    assert strips.shape == (4, 3, autoencoder.STRIP, 256)
-    apart = (F.avg_pool2d(model.decode(z), 16) - kept)[..., 1:-1, :]  # the edge sees less
-    assert apart.abs().mean() < 0.03
-    assert (F.avg_pool2d(strips, 16) - kept).abs().mean() < 0.2
+    for latents, coarse in kinds:
+        z, kept, strips = autoencoder.strips([pictures], latents, coarse, 4, rng)
+        assert strips.shape == (4, 3, autoencoder.STRIP, 256)
+        apart = (F.avg_pool2d(model.decode(z), 16) - kept)[..., 1:-1, :]  # the edge sees less
+        assert apart.abs().mean() < 0.03
     trained = load_file(tmp_path / "run" / "autoencoder.safetensors")
     before = load_file(located("landscapes-256"))
     same = [torch.equal(before[name], value) for name, value in trained.items()]
     assert [name for name, kept in zip(trained, same, strict=True) if not kept]
     encoder = [kept for name, kept in zip(trained, same, strict=True) if "encoder" in name]
     assert all(encoder)
+
+
+def test_detail_is_asked_for_until_there_is_as_much_in_the_mean():
+    x = tensor(np.stack([scene(0), scene(1)]))[..., 128:192, :]
+    detail, gain = autoencoder.Detail(), torch.zeros((), requires_grad=True)
+    optimiser = torch.optim.SGD([gain], lr=0.02)
+    coarse = F.avg_pool2d(x, 3, 1, 1)
+    for _ in range(300):
+        loss = detail(coarse + gain * (x - coarse), x.flip(0)) + gain.square()  # which wants none
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    assert 0.9 < gain < 1.1
 
 
 def test_the_critic_tells_scenes_from_blurred_ones_and_weighs_as_much_as_the_other_loss():
