@@ -31,10 +31,11 @@ KINDS = 16, None  # N at which ILVR remakes scenes; None: with no reference
 SEEDS = 1_000_000  # of the first; the samples that are measured have others
 COARSE = 16  # pixels
 STRIP = 80  # pixels, the height of what is cut from painted pictures in their whole width
-GROWTH, GAIN = 0.03, 0.2  # of the multipliers of detail, a step, and of its square
+FAINT = 1e-5  # energy of a difference of about one grey level in 255
+GROWTH, GAIN, PACE = 0.3, 2.0, 0.1  # of what asks for detail
 WARM_UP = 200  # steps in which the decoder comes to listen to the critic
 NOISE = 0.05  # standard deviation of what is added to latents
-AVERAGED = 0.998  # decay per step
+AVERAGED = 0.99  # decay per step
 KEPT_WITHIN = 2.5  # latents beyond it are pulled back
 
 
@@ -186,25 +187,20 @@ def local_detail(decoded, x):
     Squared errors alone are least where detail that cannot be told is left out; this asks for as
     much of it as there was, wherever it lies, and in decades for faint detail as for strong.
     """
-    windows = partial(F.avg_pool2d, kernel_size=8, stride=4)
-    return sum(apart.abs().mean() for apart in decades(decoded, x, windows))
+    loss = 0
+    for parts in zip(levels(decoded), levels(x), strict=True):
+        ours, theirs = (F.avg_pool2d(part.square(), 8, 4) + FAINT for part in parts)
+        loss = loss + (ours.log10() - theirs.log10()).abs().mean()
+    return loss
 
 
-def decades(decoded, x, mean):
-    """log10 of the energy of the one over that of the other, `mean` of the squares of three
-    Laplacian levels, the finest first, of brightness and of two colour differences."""
-    decoded, x = (
-        torch.stack([p.mean(1), p[:, 0] - p[:, 1], p[:, 2] - p[:, 1]], 1) for p in (decoded, x)
-    )
+def levels(x):
+    """Three Laplacian levels, the finest first, of brightness and of two colour differences."""
+    x = torch.stack([x.mean(1), x[:, 0] - x[:, 1], x[:, 2] - x[:, 1]], 1)
     for _ in range(3):
-        low = [F.avg_pool2d(picture, 2) for picture in (decoded, x)]
-        detail = [
-            picture - F.interpolate(half, scale_factor=2, mode="bilinear")
-            for picture, half in zip((decoded, x), low, strict=True)
-        ]
-        ours, theirs = (mean(part.square()) for part in detail)
-        yield (ours + 1e-5).log10() - (theirs + 1e-5).log10()
-        decoded, x = low
+        half = F.avg_pool2d(x, 2)
+        yield x - F.interpolate(half, scale_factor=2, mode="bilinear")
+        x = half
 
 
 def painted(shards, args, device):
@@ -239,40 +235,53 @@ def scene(shards, index):
 
 
 def strips(shards, latents, coarse, count, rng):
-    """Latents (count, C, STRIP / 8, W / 8), what is kept of them in squares of COARSE pixels,
-    and (count, 3, STRIP, W) of other scenes at the same height, W pixels being the whole width."""
+    """Latents (count, C, STRIP / 8, W / 8), what is kept of them in squares of COARSE pixels, and
+    (count, 3, STRIP - 2 COARSE, W) of other scenes at the same height, W pixels being the whole
+    width; both without the upper and lower COARSE rows."""
     z, kept, x = [], [], []
     for index in rng.integers(len(latents), size=count):
         top = COARSE * rng.integers(0, coarse.shape[-2] - STRIP // COARSE + 1)
-        for parts, source, cell in (z, latents, COMPRESSION), (kept, coarse, COARSE):
-            parts.append(source[index, :, top // cell : (top + STRIP) // cell])
-        x.append(scene(shards, rng.integers(len(shards) * data.SHARD))[top : top + STRIP])
+        inner = slice(top + COARSE, top + STRIP - COARSE)
+        z.append(latents[index, :, top // COMPRESSION : (top + STRIP) // COMPRESSION])
+        kept.append(coarse[index, :, inner.start // COARSE : inner.stop // COARSE])
+        x.append(scene(shards, rng.integers(len(shards) * data.SHARD))[inner])
     return torch.stack(z), torch.stack(kept), data.tensor(np.stack(x))
 
 
 def painted_criterion(model, z, kept, x, detail, critic):
     """The loss of latents z whose picture has to be `kept` in the coarse, to have as much detail
     as scenes x and to pass for one where it is looked at closely."""
-    decoded = model.decode(z).float()
-    loss = fidelity(F.avg_pool2d(decoded, COARSE), kept) + detail(decoded, x)
-    return loss + critic.loss(decoded, x, loss, model.taesd_decoder[-1].weight)
+    decoded = model.decode(z).float()[..., COARSE:-COARSE, :]  # where no edge is near
+    loss = fidelity(F.avg_pool2d(decoded, COARSE), kept)
+    criticised = critic.loss(decoded, x, loss, model.taesd_decoder[-1].weight)
+    return loss + criticised + detail(decoded, x)
 
 
 class Detail(nn.Module):
-    """Asks that pictures of one kind have as much detail as scenes have, in the mean of each
+    """Asks that pictures of one kind have as much contrast as scenes have, in the mean of each
     level and colour: Lagrange multipliers, which grow while there is too little. What is compared
     need not be of the same thing, and single pictures stay as various as they are."""
 
     def __init__(self):
         super().__init__()
-        self.register_buffer("multipliers", torch.zeros(3, 3))  # levels, colours
+        for name in "ours", "theirs", "multipliers":
+            self.register_buffer(name, torch.zeros(3, 3))  # levels, colours
 
     def forward(self, decoded, x):
         """Of (B, 3, H, W) each."""
-        mean = partial(torch.mean, dim=(2, 3))
-        apart = torch.stack([part.mean(0) for part in decades(decoded, x, mean)])
-        self.multipliers += GROWTH * apart.detach()
-        return (self.multipliers * apart + GAIN * apart.square()).sum()
+        ours, theirs = contrast(decoded), contrast(x)
+        pace = PACE if self.ours.any() else 1
+        self.ours.lerp_(ours.detach(), pace)
+        self.theirs.lerp_(theirs, pace)
+        apart = (self.ours / self.theirs).log10()
+        self.multipliers += GROWTH * apart
+        return ((self.multipliers + GAIN * apart) * ours / self.theirs).sum()
+
+
+def contrast(x):
+    """(levels, colours): the root mean square of each, in the mean over pictures."""
+    energies = [level.square().mean((2, 3)) + FAINT for level in levels(x)]
+    return torch.stack([energy.sqrt().mean(0) for energy in energies])
 
 
 class Critic:

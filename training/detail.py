@@ -1,0 +1,99 @@
+"""Gives what a model paints as much fine detail as scenes have, in the mean, by its decoder's last
+convolution alone: `python -m training.detail --init FILE --painter MODEL`.
+
+The detail of its pictures is amplified, each level of brightness and of colour by what it lacks
+(the energies that tooling/frechet.py measures); least squares find the weights that do so, and
+`--share` of the way there is gone, as all of it costs the accuracy of encoded pictures.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ilvr.autoencoder import Autoencoder
+from ilvr.disk import whole
+from tooling.frechet import features
+from training import data
+from training.autoencoder import levels, painted
+
+PICTURES, FITTED, PIXELS = 96, 40, 2500  # painted, of these in the fit, and pixels of each
+SCENES = 24  # of each file of scenes
+ROUNDS = 7
+FLAT = 1e-4  # energy below which a pixel's detail does not lower its weight further
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--name", default="landscapes-256", help="folder in training/runs/")
+    parser.add_argument("--scenes", type=Path, default=Path("training/runs/scenes"))
+    parser.add_argument("--init", type=Path, required=True, help="the decoder's file")
+    parser.add_argument("--painter", type=Path, required=True, help="the model's file")
+    parser.add_argument("--share", type=float, default=0.6, help="of the missing detail")
+    args = parser.parse_args()
+    args.out = Path(__file__).parent / "runs" / args.name
+    args.out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    scenes = data.scenes(args.scenes)
+    _, (latents, _) = painted(scenes, args, torch.device("cpu"))
+    wanted = torch.cat([features(data.tensor(file[:SCENES])) for file in scenes]).mean(0)
+    model = Autoencoder.of({k: v.float() for k, v in load_file(args.init).items()})
+    with torch.inference_mode():
+        fit(model, latents[:PICTURES], wanted, args.share)
+    weights = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}
+    with whole(args.out / "autoencoder.safetensors") as partial:
+        save_file(weights, partial)
+
+
+def fit(model, latents, wanted, share):
+    """Changes the last convolution in place; `wanted`: (28,) features of scenes in the mean."""
+    pictures = torch.cat([model.decode(z) for z in latents.split(1)])
+    goal = amplified(pictures, gains(pictures, wanted))
+    rows, changes = [], []
+    for z, picture, change in zip(latents[:FITTED], pictures, goal - pictures):
+        seen = model.taesd_decoder[:-1]((z[None] - model.vae_shift) * model.vae_scale)
+        patches = torch.cat([F.unfold(seen, 3, padding=1)[0], torch.ones(1, picture[0].numel())])
+        energy = next(levels(picture[None])).square().sum(1, keepdim=True)
+        weight = (F.avg_pool2d(energy, 9, 1, 4).flatten() + FLAT).rsqrt()
+        chosen = torch.randperm(len(weight))[:PIXELS]
+        rows.append((patches * weight)[:, chosen].T.double())
+        changes.append((change.flatten(1) * weight)[:, chosen].T.double() / 2)  # from 0 to 1
+    rows, changes = torch.cat(rows), torch.cat(changes)
+    normal = rows.T @ rows
+    normal += 1e-7 * normal.diagonal().mean() * torch.eye(len(normal))
+    found = share * torch.linalg.solve(normal, rows.T @ changes).T.to(pictures)
+    last: nn.Conv2d = model.taesd_decoder[-1]
+    last.weight += found[:, :-1].view_as(last.weight)
+    last.bias += found[:, -1]
+
+
+def gains(pictures, wanted):
+    """(levels, colours): by what the detail of (B, 3, H, W) has to be multiplied, less 1."""
+    gain = torch.zeros(3, 3)
+    for _ in range(ROUNDS):
+        lacking = (features(amplified(pictures, gain)).mean(0) - wanted)[12:].float()
+        apart = torch.zeros(3, 3)
+        apart[:, 0] = lacking[:9].view(3, 3).mean(1)  # of brightness, in three bands
+        apart[:2, 1:] = lacking[12:].view(2, 2)
+        apart[2, 1:] = apart[1, 1:] / 2  # which is not measured
+        gain = ((1 + gain) * 10 ** (-apart / 2) - 1).clamp(-0.2, 0.6)
+    return gain
+
+
+def amplified(x, gain):
+    detail = 0
+    for i, (level, by) in enumerate(zip(levels(x), gain, strict=True)):
+        level = level * by[:, None, None]
+        for _ in range(i):
+            level = F.interpolate(level, scale_factor=2, mode="bilinear")
+        detail = detail + level
+    brightness, first, second = detail.unbind(1)
+    green = brightness - (first + second) / 3
+    return x + torch.stack([green + first, green, green + second], 1)
+
+
+if __name__ == "__main__":
+    main()
