@@ -58,7 +58,9 @@ def fit(model, latents, wanted, share):
         patches = torch.cat([F.unfold(seen, 3, padding=1)[0], torch.ones(1, picture[0].numel())])
         energy = next(levels(picture[None])).square().sum(1, keepdim=True)
         weight = (F.avg_pool2d(energy, 9, 1, 4).flatten() + FLAT).rsqrt()
-        chosen = torch.randperm(len(weight))[:PIXELS]
+        inner = torch.zeros(picture.shape[1] - 2, picture.shape[2] - 2)
+        border = F.pad(inner, (1, 1, 1, 1), value=1).flatten().nonzero()[:, 0]  # beside nothing
+        chosen = torch.cat([torch.randperm(len(weight))[:PIXELS], border])
         rows.append((patches * weight)[:, chosen].T.double())
         changes.append((change.flatten(1) * weight)[:, chosen].T.double() / 2)  # from 0 to 1
     rows, changes = torch.cat(rows), torch.cat(changes)
