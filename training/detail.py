@@ -32,7 +32,7 @@ def main():
     parser.add_argument("--scenes", type=Path, default=Path("training/runs/scenes"))
     parser.add_argument("--init", type=Path, required=True, help="the decoder's file")
     parser.add_argument("--painter", type=Path, required=True, help="the model's file")
-    parser.add_argument("--share", type=float, default=0.6, help="of the missing detail")
+    parser.add_argument("--share", type=float, default=0.8, help="of the missing detail")
     args = parser.parse_args()
     args.out = Path(__file__).parent / "runs" / args.name
     args.out.mkdir(parents=True, exist_ok=True)
