@@ -152,7 +152,8 @@ def load_image(path: str | Path, size: int, channels: int = 3) -> Tensor:
 def load_mask(path: str | Path, size: int, like: str | Path) -> Tensor:
     """(1, 1, size, size) in [0, 1], white = 1 = follow: the mask of the reference file `like`.
 
-    What is transparent counts as black. Raises ValueError unless the mask has the reference's size in pixels.
+    What is transparent counts as black.
+    Raises ValueError unless the mask has the reference's size in pixels.
     """
     SIZE.of("size", size)
     mask = _opened(path, lambda image: _opaque(image, "black")).convert("L")
