@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from ilvr.autoencoder import Autoencoder
 from ilvr.disk import whole
@@ -67,7 +66,7 @@ def fit(model, latents, wanted, share):
     normal = rows.T @ rows
     normal += 1e-7 * normal.diagonal().mean() * torch.eye(len(normal))
     found = share * torch.linalg.solve(normal, rows.T @ changes).T.to(pictures)
-    last: nn.Conv2d = model.taesd_decoder[-1]
+    last = model.taesd_decoder[-1]
     last.weight += found[:, :-1].view_as(last.weight)
     last.bias += found[:, -1]
 
