@@ -24,6 +24,7 @@ from ilvr import LowPassFilter, NoisedReference, Refinement, load, steps
 from ilvr.autoencoder import COMPRESSION, Autoencoder
 from ilvr.disk import whole
 from training import data
+from training.grain import FLOOR, laplacian, opponents
 from training.train import has_bfloat16
 
 PAINTED, PAINTED_BATCH = 256, 16  # pictures of each kind that a model paints
@@ -31,7 +32,6 @@ KINDS = 16, None  # N at which ILVR remakes scenes; None: with no reference
 SEEDS = 1_000_000  # of the first; the samples that are measured have others
 COARSE = 16  # pixels
 STRIP = 80  # pixels, the height of what is cut from painted pictures in their whole width
-FAINT = 1e-5  # energy of a difference of about one grey level in 255
 GROWTH, GAIN, PACE = 0.3, 2.0, 0.1  # of what asks for detail
 WARM_UP = 200  # steps in which the decoder comes to listen to the critic
 NOISE = 0.05  # standard deviation of what is added to latents
@@ -189,18 +189,13 @@ def local_detail(decoded, x):
     """
     loss = 0
     for parts in zip(levels(decoded), levels(x), strict=True):
-        ours, theirs = (F.avg_pool2d(part.square(), 8, 4) + FAINT for part in parts)
+        ours, theirs = (F.avg_pool2d(part.square(), 8, 4) + FLOOR for part in parts)
         loss = loss + (ours.log10() - theirs.log10()).abs().mean()
     return loss
 
 
 def levels(x):
-    """Three Laplacian levels, the finest first, of brightness and of two colour differences."""
-    x = torch.stack([x.mean(1), x[:, 0] - x[:, 1], x[:, 2] - x[:, 1]], 1)
-    for _ in range(3):
-        half = F.avg_pool2d(x, 2)
-        yield x - F.interpolate(half, scale_factor=2, mode="bilinear")
-        x = half
+    return laplacian(opponents(x), 3)
 
 
 def painted(shards, args, device):
@@ -280,7 +275,7 @@ class Detail(nn.Module):
 
 def contrast(x):
     """(levels, colours): the root mean square of each, in the mean over pictures."""
-    energies = [level.square().mean((2, 3)) + FAINT for level in levels(x)]
+    energies = [level.square().mean((2, 3)) + FLOOR for level in levels(x)]
     return torch.stack([energy.sqrt().mean(0) for energy in energies])
 
 

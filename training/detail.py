@@ -2,7 +2,7 @@
 convolution alone: `python -m training.detail --init FILE --painter MODEL`.
 
 The detail of its pictures is amplified, each level of brightness and of colour by what it lacks
-(the energies that tooling/frechet.py measures); least squares find the weights that do so, and
+(the energies of grain.py); least squares find the weights that do so, and
 `--share` of the way there is gone, as all of it costs the accuracy of encoded pictures.
 """
 
@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from ilvr.autoencoder import Autoencoder
 from ilvr.disk import whole
-from tooling.frechet import features
 from training import data
 from training.autoencoder import levels, painted
+from training.grain import grain
 
 PICTURES, FITTED, PIXELS = 96, 40, 2500  # painted, of these in the fit, and pixels of each
 SCENES = 24  # of each file of scenes
@@ -38,7 +38,7 @@ def main():
     torch.manual_seed(0)
     scenes = data.scenes(args.scenes)
     _, (latents, _) = painted(scenes, args, torch.device("cpu"))
-    wanted = torch.cat([features(data.tensor(file[:SCENES])) for file in scenes]).mean(0)
+    wanted = torch.cat([grain(data.tensor(file[:SCENES])) for file in scenes]).mean(0)
     model = Autoencoder.of({k: v.float() for k, v in load_file(args.init).items()})
     with torch.inference_mode():
         fit(model, latents[:PICTURES], wanted, args.share)
@@ -48,14 +48,14 @@ def main():
 
 
 def fit(model, latents, wanted, share):
-    """Changes the last convolution in place; `wanted`: (28,) features of scenes in the mean."""
+    """Changes the last convolution in place; `wanted`: (16,) energies of scenes in the mean."""
     pictures = torch.cat([model.decode(z) for z in latents.split(1)])
     goal = amplified(pictures, gains(pictures, wanted))
     rows, changes = [], []
     for z, picture, change in zip(latents[:FITTED], pictures, goal - pictures):
         seen = model.taesd_decoder[:-1]((z[None] - model.vae_shift) * model.vae_scale)
         patches = torch.cat([F.unfold(seen, 3, padding=1)[0], torch.ones(1, picture[0].numel())])
-        energy = next(levels(picture[None])).square().sum(1, keepdim=True)
+        energy = levels(picture[None])[0].square().sum(1, keepdim=True)
         weight = (F.avg_pool2d(energy, 9, 1, 4).flatten() + FLAT).rsqrt()
         inner = torch.zeros(picture.shape[1] - 2, picture.shape[2] - 2)
         border = F.pad(inner, (1, 1, 1, 1), value=1).flatten().nonzero()[:, 0]  # beside nothing
@@ -75,7 +75,7 @@ def gains(pictures, wanted):
     """(levels, colours): by what the detail of (B, 3, H, W) has to be multiplied, less 1."""
     gain = torch.zeros(3, 3)
     for _ in range(ROUNDS):
-        lacking = (features(amplified(pictures, gain)).mean(0) - wanted)[12:].float()
+        lacking = grain(amplified(pictures, gain)).mean(0) - wanted
         apart = torch.zeros(3, 3)
         apart[:, 0] = lacking[:9].view(3, 3).mean(1)  # of brightness, in three bands
         apart[:2, 1:] = lacking[12:].view(2, 2)
