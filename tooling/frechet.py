@@ -1,7 +1,7 @@
 """Frechet distance between sets of pictures in 28 features that need no download.
 
 It is no FID: the features are colours and grain, made for 64x64 landscapes. Per image: mean RGB of
-three horizontal bands (9), standard deviation of RGB (3), and the energies of training/grain.py (16).
+three horizontal bands (9), standard deviation of RGB (3), the energies of training/grain.py (16).
 """
 
 import numpy as np

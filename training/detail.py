@@ -75,7 +75,7 @@ def gains(pictures, wanted):
     """(levels, colours): by what the detail of (B, 3, H, W) has to be multiplied, less 1."""
     gain = torch.zeros(3, 3)
     for _ in range(ROUNDS):
-        lacking = grain(amplified(pictures, gain)).mean(0) - wanted
+        lacking = grain(amplified(pictures, gain).clamp(-1, 1)).mean(0) - wanted
         apart = torch.zeros(3, 3)
         apart[:, 0] = lacking[:9].view(3, 3).mean(1)  # of brightness, in three bands
         apart[:2, 1:] = lacking[12:].view(2, 2)
