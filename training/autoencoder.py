@@ -24,15 +24,17 @@ from ilvr import LowPassFilter, NoisedReference, Refinement, load, steps
 from ilvr.autoencoder import COMPRESSION, Autoencoder
 from ilvr.disk import whole
 from training import data
-from training.grain import FLOOR, laplacian, opponents
+from training.grain import FLOOR, amplified, gains, grain, levels
 from training.train import has_bfloat16
 
 PAINTED, PAINTED_BATCH = 256, 16  # pictures of each kind that a model paints
 KINDS = 16, None  # N at which ILVR remakes scenes; None: with no reference
 SEEDS = 1_000_000  # of the first; the samples that are measured have others
-COARSE = 16  # pixels
-STRIP = 80  # pixels, the height of what is cut from painted pictures in their whole width
-GROWTH, GAIN, PACE = 0.3, 2.0, 0.1  # of what asks for detail
+STRIP, RIM = (
+    80,
+    16,
+)  # pixels: the height of what is cut from painted pictures; of that, not compared
+SCENES = 24  # of each file, whose detail is measured
 WARM_UP = 200  # steps in which the decoder comes to listen to the critic
 NOISE = 0.05  # standard deviation of what is added to latents
 AVERAGED = 0.99  # decay per step
@@ -46,7 +48,6 @@ class Run:
     model: Autoencoder
     averaged: Autoencoder
     optimiser: torch.optim.AdamW
-    details: nn.ModuleList
     critic: "Critic"
     seen: int = 0
     steps: int = 0
@@ -63,7 +64,7 @@ class Run:
                 setattr(self, name, value)
 
 
-LEARNING = "model", "averaged", "optimiser", "details", "critic"
+LEARNING = "model", "averaged", "optimiser", "critic"
 
 
 def main():
@@ -93,8 +94,7 @@ def begun(args, device):
     trained = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=args.lr, weight_decay=0.0, betas=(0.9, 0.99))
     averaged = copy.deepcopy(model).requires_grad_(False)
-    details = nn.ModuleList(Detail() for _ in KINDS).to(device)
-    return Run(model, averaged, optimiser, details, Critic(args.lr, device))
+    return Run(model, averaged, optimiser, Critic(args.lr, device))
 
 
 def parse_args():
@@ -132,7 +132,7 @@ def train(run, args, device):
         turn = run.steps % (5 if args.painter else 3)
         if turn > 2:
             given = strips(pictures, *kinds[turn - 3], args.batch // 2, rng)
-            loss_of = partial(painted_criterion, detail=run.details[turn - 3], critic=run.critic)
+            loss_of = partial(painted_criterion, critic=run.critic)
         else:
             given = (data.crops(pictures, args.batch, args.crop, rng),)
             loss_of = partial(criterion, coarse=turn == 0, detail=args.detail)
@@ -194,20 +194,18 @@ def local_detail(decoded, x):
     return loss
 
 
-def levels(x):
-    return laplacian(opponents(x), 3)
-
-
 def painted(shards, args, device):
-    """For each of KINDS latents (N, C, H, W) that a model paints, at most PAINTED, and what its own
-    decoder makes of them in squares of COARSE pixels, (N, 3, h, w); kept in `painted.pt`."""
+    """For each of KINDS latents (N, C, H, W) that a model paints, at most PAINTED, and the pictures
+    (N, 3, 8H, 8W) that its own decoder makes of them, with as much fine detail as scenes have in
+    the mean; kept in `painted.pt`."""
     path = args.out / "painted.pt"
     if path.exists():
         return torch.load(path)
     dtype = torch.bfloat16 if has_bfloat16(device) else torch.float32
     model, found = load(args.painter, device, dtype), []
+    wanted = torch.cat([grain(data.tensor(shard[:SCENES])) for shard in shards]).mean(0)
     for kind in KINDS:
-        latents, coarse = [], []
+        latents, pictures = [], []
         count = min(PAINTED, len(shards) * data.SHARD)
         for first in tqdm(range(0, count, PAINTED_BATCH), f"Painting at N = {kind}"):
             seeds = range(SEEDS + first, SEEDS + first + PAINTED_BATCH)
@@ -219,8 +217,9 @@ def painted(shards, args, device):
                 given = {"refinement": refinement, "start": "reference"}
             *_, last = steps(model, seeds, **given)
             latents.append(last.x.float().cpu())
-            coarse.append(F.avg_pool2d(model.decode(last.x).float(), COARSE).cpu())
-        found.append((torch.cat(latents), torch.cat(coarse)))
+            pictures.append(model.decode(last.x).float().cpu())
+        pictures = torch.cat(pictures)
+        found.append((torch.cat(latents), amplified(pictures, gains(pictures, wanted)).half()))
     torch.save(found, path)
     return found
 
@@ -229,54 +228,26 @@ def scene(shards, index):
     return shards[index // data.SHARD][index % data.SHARD]
 
 
-def strips(shards, latents, coarse, count, rng):
-    """Latents (count, C, STRIP / 8, W / 8), what is kept of them in squares of COARSE pixels, and
-    (count, 3, STRIP - 2 COARSE, W) of other scenes at the same height, W pixels being the whole
-    width; both without the upper and lower COARSE rows."""
+def strips(shards, latents, pictures, count, rng):
+    """Latents (count, C, STRIP / 8, W / 8), their pictures (count, 3, STRIP - 2 RIM, W) and as much
+    of other scenes at the same height, W pixels being the whole width; the pictures and the scenes
+    without the upper and lower RIM rows."""
     z, kept, x = [], [], []
     for index in rng.integers(len(latents), size=count):
-        top = COARSE * rng.integers(0, coarse.shape[-2] - STRIP // COARSE + 1)
-        inner = slice(top + COARSE, top + STRIP - COARSE)
+        top = COMPRESSION * rng.integers((pictures.shape[-2] - STRIP) // COMPRESSION + 1)
+        inner = slice(top + RIM, top + STRIP - RIM)
         z.append(latents[index, :, top // COMPRESSION : (top + STRIP) // COMPRESSION])
-        kept.append(coarse[index, :, inner.start // COARSE : inner.stop // COARSE])
+        kept.append(pictures[index, :, inner].float())
         x.append(scene(shards, rng.integers(len(shards) * data.SHARD))[inner])
     return torch.stack(z), torch.stack(kept), data.tensor(np.stack(x))
 
 
-def painted_criterion(model, z, kept, x, detail, critic):
-    """The loss of latents z whose picture has to be `kept` in the coarse, to have as much detail
-    as scenes x and to pass for one where it is looked at closely."""
-    decoded = model.decode(z).float()[..., COARSE:-COARSE, :]  # where no edge is near
-    loss = fidelity(F.avg_pool2d(decoded, COARSE), kept)
-    criticised = critic.loss(decoded, x, loss, model.taesd_decoder[-1].weight)
-    return loss + criticised + detail(decoded, x)
-
-
-class Detail(nn.Module):
-    """Asks that pictures of one kind have as much contrast as scenes have, in the mean of each
-    level and colour: Lagrange multipliers, which grow while there is too little. What is compared
-    need not be of the same thing, and single pictures stay as various as they are."""
-
-    def __init__(self):
-        super().__init__()
-        for name in "ours", "theirs", "multipliers":
-            self.register_buffer(name, torch.zeros(3, 3))  # levels, colours
-
-    def forward(self, decoded, x):
-        """Of (B, 3, H, W) each."""
-        ours, theirs = contrast(decoded), contrast(x)
-        pace = PACE if self.ours.any() else 1
-        self.ours.lerp_(ours.detach(), pace)
-        self.theirs.lerp_(theirs, pace)
-        apart = (self.ours / self.theirs).log10()
-        self.multipliers += GROWTH * apart
-        return ((self.multipliers + GAIN * apart) * ours / self.theirs).sum()
-
-
-def contrast(x):
-    """(levels, colours): the root mean square of each, in the mean over pictures."""
-    energies = [level.square().mean((2, 3)) + FLOOR for level in levels(x)]
-    return torch.stack([energy.sqrt().mean(0) for energy in energies])
+def painted_criterion(model, z, kept, x, critic):
+    """The loss of latents z whose picture has to be `kept` and to pass for one of the scenes x
+    where it is looked at closely."""
+    decoded = model.decode(z).float()[..., RIM:-RIM, :]  # where no edge is near
+    loss = fidelity(decoded, kept)
+    return loss + critic.loss(decoded, x, loss, model.taesd_decoder[-1].weight)
 
 
 class Critic:

@@ -14,6 +14,7 @@ from ilvr.checkpoint import located
 from ilvr.schedule import NoiseSchedule
 from training import autoencoder
 from training.data import tensor
+from training.grain import amplified, gains, grain
 from training.latent import Balance, normalise
 from training.loss import Posterior, bound, varied
 from training.render import HELD_OUT, render
@@ -147,11 +148,11 @@ def test_the_decoder_learns_from_what_the_model_paints(tmp_path, monkeypatch):
     assert (remade - z).std() > 0.1
     assert (low(alone) - low(z)).abs().mean() > 0.1
     rng = np.random.default_rng(0)
-    for latents, coarse in kinds:
-        z, kept, strips = autoencoder.strips([pictures], latents, coarse, 4, rng)
-        decoded = model.decode(z)[..., 16:-16, :]
-        assert strips.shape == decoded.shape == (4, 3, autoencoder.STRIP - 32, 256)
-        assert (F.avg_pool2d(decoded, 16) - kept).abs().mean() < 0.03
+    for latents, painted in kinds:
+        z, kept, strips = autoencoder.strips([pictures], latents, painted, 4, rng)
+        decoded = model.decode(z)[..., autoencoder.RIM : -autoencoder.RIM, :]
+        assert strips.shape == kept.shape == decoded.shape == (4, 3, autoencoder.STRIP - 32, 256)
+        assert F.avg_pool2d(decoded - kept, 16).abs().mean() < 0.01
     trained = load_file(tmp_path / "run" / "autoencoder.safetensors")
     before = load_file(located("landscapes-256"))
     same = [torch.equal(before[name], value) for name, value in trained.items()]
@@ -160,17 +161,30 @@ def test_the_decoder_learns_from_what_the_model_paints(tmp_path, monkeypatch):
     assert all(encoder)
 
 
-def test_detail_is_asked_for_until_there_is_as_much_in_the_mean():
-    x = tensor(np.stack([scene(0), scene(1)]))[..., 128:192, :]
-    detail, gain = autoencoder.Detail(), torch.zeros((), requires_grad=True)
-    optimiser = torch.optim.SGD([gain], lr=0.02)
-    coarse = F.avg_pool2d(x, 3, 1, 1)
-    for _ in range(300):
-        loss = detail(coarse + gain * (x - coarse), x.flip(0)) + gain.square()  # which wants none
-        loss.backward()
-        optimiser.step()
-        optimiser.zero_grad()
-    assert 0.9 < gain < 1.1
+def test_strips_of_latents_pictures_and_scenes_lie_at_one_height():
+    rows = np.arange(256, dtype=np.uint8)[:, None, None]
+    scenes = np.broadcast_to(rows, (64, 256, 256, 3))
+    latents = torch.arange(32.0)[:, None].expand(1, 4, 32, 32)
+    rng = np.random.default_rng(0)
+    z, kept, x = autoencoder.strips([scenes], latents, tensor(scenes[:1]), 8, rng)
+    assert torch.equal(kept, x)
+    top = 8 * z[:, 0, 0, 0]
+    assert torch.equal(x[:, 0, 0, 0], (top + autoencoder.RIM) / 127.5 - 1)
+    assert len(top.unique()) > 2
+
+
+def test_detail_is_amplified_to_that_of_scenes_and_nothing_else_is():
+    x = tensor(np.stack([scene(0), scene(1)]))
+    assert torch.equal(amplified(x, torch.zeros(3, 3)), x)
+    gain = torch.tensor([[-0.1, 0.2, 0.0], [0.1, -0.1, 0.1], [0.0, 0.1, 0.05]])
+    duller = amplified(x, gain)
+    found = gains(duller, grain(x).mean(0))
+    again = amplified(duller, found)
+    lacked, lacks = (F.l1_loss(grain(part).mean(0), grain(x).mean(0)) for part in (duller, again))
+    assert lacks < lacked / 5
+    torch.testing.assert_close(F.avg_pool2d(again, 16), F.avg_pool2d(x, 16), atol=0.02, rtol=0)
+    flat = torch.full((1, 3, 64, 64), 0.3)
+    torch.testing.assert_close(amplified(flat, found), flat)
 
 
 def test_the_critic_tells_scenes_from_blurred_ones_and_weighs_as_much_as_the_other_loss():
