@@ -203,7 +203,7 @@ def painted(shards, args, device):
         return torch.load(path)
     dtype = torch.bfloat16 if has_bfloat16(device) else torch.float32
     model, found = load(args.painter, device, dtype), []
-    wanted = torch.cat([grain(data.tensor(shard[:SCENES])) for shard in shards]).mean(0)
+    wanted = typical(shards)
     for kind in KINDS:
         latents, pictures = [], []
         count = min(PAINTED, len(shards) * data.SHARD)
@@ -222,6 +222,11 @@ def painted(shards, args, device):
         found.append((torch.cat(latents), amplified(pictures, gains(pictures, wanted)).half()))
     torch.save(found, path)
     return found
+
+
+def typical(shards):
+    """The energies of `grain` (16,) that scenes have in the mean."""
+    return torch.cat([grain(data.tensor(shard[:SCENES])) for shard in shards]).mean(0)
 
 
 def scene(shards, index):

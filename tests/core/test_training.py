@@ -12,7 +12,7 @@ from ilvr import LowPassFilter, load, sample
 from ilvr.autoencoder import Autoencoder
 from ilvr.checkpoint import located
 from ilvr.schedule import NoiseSchedule
-from training import autoencoder
+from training import autoencoder, detail
 from training.data import tensor
 from training.grain import amplified, gains, grain
 from training.latent import Balance, normalise
@@ -185,6 +185,21 @@ def test_detail_is_amplified_to_that_of_scenes_and_nothing_else_is():
     torch.testing.assert_close(F.avg_pool2d(again, 16), F.avg_pool2d(x, 16), atol=0.02, rtol=0)
     flat = torch.full((1, 3, 64, 64), 0.3)
     torch.testing.assert_close(amplified(flat, found), flat)
+
+
+def test_the_last_convolution_learns_to_amplify_detail_as_well_at_the_border():
+    model = load("landscapes-256").autoencoder
+    latents = torch.cat([model.encode(tensor(scene(i)[None])) for i in range(3)])
+    before = model.decode(latents)
+    wanted = grain(amplified(before, torch.full((3, 3), 0.3))).mean(0)
+    with torch.inference_mode():
+        detail.fit(model, latents, wanted, 1.0)
+    after = model.decode(latents)
+    lacked, lacks = ((grain(x).mean(0) - wanted).abs().mean() for x in (before, after))
+    assert lacks < lacked / 3
+    error = (after - amplified(before, gains(before, wanted))).abs()
+    edges = torch.cat([error[..., 0], error[..., -1], error[..., 0, :], error[..., -1, :]])
+    assert edges.mean() < error.mean()
 
 
 def test_the_critic_tells_scenes_from_blurred_ones_and_weighs_as_much_as_the_other_loss():
