@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 import ilvr
-from tooling.frechet import energy, laplacian
 from tooling.pictures import pictures
+from training.grain import energy, laplacian
 
 REFERENCES = Path(__file__).parents[2] / "ilvr" / "assets" / "references"
 
