@@ -30,10 +30,8 @@ from training.train import has_bfloat16
 PAINTED, PAINTED_BATCH = 256, 16  # pictures of each kind that a model paints
 KINDS = 16, None  # N at which ILVR remakes scenes; None: with no reference
 SEEDS = 1_000_000  # of the first; the samples that are measured have others
-STRIP, RIM = (
-    80,
-    16,
-)  # pixels: the height of what is cut from painted pictures; of that, not compared
+STRIP = 80  # pixels, the height of what is cut from painted pictures in their whole width
+RIM = 16  # pixels of it above and below that are not compared
 SCENES = 24  # of each file, whose detail is measured
 WARM_UP = 200  # steps in which the decoder comes to listen to the critic
 NOISE = 0.05  # standard deviation of what is added to latents
