@@ -17,7 +17,7 @@ from ilvr.autoencoder import Autoencoder
 from ilvr.disk import whole
 from training import data
 from training.autoencoder import painted, typical
-from training.grain import amplified, gains, levels
+from training.grain import amplified, gains, laplacian, opponents
 
 PICTURES, FITTED, PIXELS = 128, 40, 2500  # painted, of these in the fit, and pixels of each
 FLAT = 1e-4  # energy below which a pixel's detail does not lower its weight further
@@ -52,7 +52,8 @@ def fit(model, latents, wanted, share):
     for z, picture, change in zip(latents[:FITTED], pictures, goal - pictures):
         seen = model.taesd_decoder[:-1]((z[None] - model.vae_shift) * model.vae_scale)
         patches = torch.cat([F.unfold(seen, 3, padding=1)[0], torch.ones(1, picture[0].numel())])
-        energy = levels(picture[None])[0].square().sum(1, keepdim=True)
+        finest = laplacian(opponents(picture[None]), 1)[0]
+        energy = finest.square().sum(1, keepdim=True)
         weight = (F.avg_pool2d(energy, 9, 1, 4).flatten() + FLAT).rsqrt()
         inner = torch.zeros(picture.shape[1] - 2, picture.shape[2] - 2)
         border = F.pad(inner, (1, 1, 1, 1), value=1).flatten().nonzero()[:, 0]  # beside nothing

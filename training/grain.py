@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 FLOOR = 1e-5  # energy of a difference of about one grey level in 255
-ROUNDS = 7
+ROUNDS = 7  # in which the gains settle
 
 
 def grain(x):
@@ -23,10 +23,10 @@ def opponents(x):
     return torch.stack([x.mean(1), x[:, 0] - x[:, 1], x[:, 2] - x[:, 1]], 1)
 
 
-def laplacian(x, levels):
+def laplacian(x, count):
     """What each halving of the resolution loses, the finest first."""
     parts = []
-    for _ in range(levels):
+    for _ in range(count):
         half = F.avg_pool2d(x, 2)
         parts.append(x - F.interpolate(half, size=x.shape[-2:], mode="bilinear"))
         x = half
@@ -38,7 +38,7 @@ def energy(part):
 
 
 def levels(x):
-    """Three Laplacian levels of brightness and colour differences."""
+    """Three Laplacian levels, the finest first, of brightness and of both colour differences."""
     return laplacian(opponents(x), 3)
 
 
